@@ -1,0 +1,1 @@
+//! One Linux process seen from outside: memory, mappings, threads, stops, namespaces.

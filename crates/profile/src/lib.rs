@@ -1,0 +1,1 @@
+//! The data model of a profile: strings, frames, stacks, samples, threads.

@@ -1,0 +1,1 @@
+//! A profile in, a picture or a file out.

@@ -1,0 +1,4 @@
+//! The command line of firefinch.
+#![forbid(unsafe_code)]
+
+fn main() {}
