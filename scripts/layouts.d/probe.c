@@ -8,7 +8,6 @@
  *   SIZE(Name, type)          size of a structure in bytes
  *   VAL(Name, expression)     any other compile-time number
  *   DBG(Name, member)         position of a u64 in _Py_DebugOffsets whose value has Name's meaning
- *   DBG_AT(Name, member)      the same for a member that no field corresponds to
  *
  * Names become the variants of `Field`, in the order in which they first appear in the files.
  */
@@ -27,8 +26,6 @@
 #define DBG(name, member)                                                                            \
     __asm__ volatile("\n#> debug " #name " %c0 %c1 " #member                                          \
                      : : "i"(offsetof(_Py_DebugOffsets, member)), "i"(DEBUG_OFFSETS.member))
-#define DBG_AT(name, member) \
-    __asm__ volatile("\n#> debug " #name " %c0 - " #member : : "i"(offsetof(_Py_DebugOffsets, member)))
 
 #include "mirrors.h"
 

@@ -503,16 +503,10 @@ pub enum Field {
     ModuleMdDict,
     /// `offsetof(PyCellObject, ob_ref)`.
     CellRef,
-    /// `DebugCookie`.
-    DebugCookie,
-    /// `DebugVersion`.
-    DebugVersion,
-    /// `DebugFreeThreaded`.
-    DebugFreeThreaded,
 }
 
 /// How many fields there are.
-pub const FIELD_COUNT: usize = 251;
+pub const FIELD_COUNT: usize = 248;
 
 /// One row for each version and build, values in the order of [`Field`]; a field that the build does
 /// not have is absent.
@@ -2192,8 +2186,8 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 /// For each version from 3.13 the position, in the `_Py_DebugOffsets` with which `_PyRuntime` begins, of
-/// the `u64` that holds a field's value. A build that has no such field holds 0 there. `DebugCookie` is
-/// eight bytes of text, `DebugVersion` is `PY_VERSION_HEX`, `DebugFreeThreaded` 0 or 1.
+/// the `u64` that holds a field's value. A build without such a field (no value in its row) holds 0 there.
+/// In all of them the cookie is at 0, the version at 8 and the free-threaded flag at 16.
 #[rustfmt::skip]
 pub(super) static DEBUG_OFFSETS: &[DebugOffsetsRow] = &[
     // 3.13.0, the same in every build
@@ -2222,8 +2216,7 @@ pub(super) static DEBUG_OFFSETS: &[DebugOffsetsRow] = &[
         (Field::FloatSize, 472), (Field::FloatValue, 480), (Field::ListObjectSize, 424),
         (Field::ListItems, 432), (Field::TupleObjectSize, 400), (Field::TupleItems, 408),
         (Field::ListSize, 440), (Field::TupleSize, 416), (Field::DictObjectSize, 448),
-        (Field::DictKeys, 456), (Field::DictValues, 464), (Field::DebugCookie, 0),
-        (Field::DebugVersion, 8), (Field::DebugFreeThreaded, 16),
+        (Field::DictKeys, 456), (Field::DictValues, 464),
     ] },
     // 3.14.10, the same in every build
     DebugOffsetsRow { version: (3, 14), size: 760, values: &[
@@ -2256,8 +2249,7 @@ pub(super) static DEBUG_OFFSETS: &[DebugOffsetsRow] = &[
         (Field::TupleObjectSize, 448), (Field::TupleItems, 456), (Field::ListSize, 488),
         (Field::TupleSize, 464), (Field::DictObjectSize, 528), (Field::DictKeys, 536),
         (Field::DictValues, 544), (Field::SetObjectSize, 496), (Field::SetUsed, 504),
-        (Field::SetMask, 520), (Field::SetTable, 512), (Field::DebugCookie, 0),
-        (Field::DebugVersion, 8), (Field::DebugFreeThreaded, 16),
+        (Field::SetMask, 520), (Field::SetTable, 512),
     ] },
     // 3.15.2, the same in every build
     DebugOffsetsRow { version: (3, 15), size: 888, values: &[
@@ -2296,6 +2288,5 @@ pub(super) static DEBUG_OFFSETS: &[DebugOffsetsRow] = &[
         (Field::ListSize, 584), (Field::TupleSize, 560), (Field::DictObjectSize, 624),
         (Field::DictKeys, 632), (Field::DictValues, 640), (Field::SetObjectSize, 592),
         (Field::SetUsed, 600), (Field::SetMask, 616), (Field::SetTable, 608),
-        (Field::DebugCookie, 0), (Field::DebugVersion, 8), (Field::DebugFreeThreaded, 16),
     ] },
 ];
