@@ -31,7 +31,6 @@
 #endif
 #if FROM(3, 13)
 #include "pycore_ceval.h"        /* a number that the initializers use */
-#include "pycore_tstate.h"       /* _PyThreadStateImpl */
 #include "pycore_runtime_init.h" /* initial values of _Py_DebugOffsets */
 #endif
 #if FROM(3, 14)
