@@ -40,6 +40,22 @@ impl LossReason {
         Self::Other,
     ];
 
+    /// The reason in one or two words, for a list of counts.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Torn => "torn",
+            Self::Unreadable => "unreadable",
+            Self::ThreadGone => "thread gone",
+            Self::NoFrames => "no frames",
+            Self::TooDeep => "too deep",
+            Self::BadData => "bad data",
+            Self::StopFailed => "not stopped",
+            Self::Denied => "denied",
+            Self::NotReady => "not ready",
+            Self::Other => "other",
+        }
+    }
+
     /// The reason in words that complete “lost because …”.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,181 @@
+use std::io::{self, Write};
+
+use firefinch_profile::Profile;
+use inferno::flamegraph::color::PaletteMap;
+use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
+
+use crate::collapsed::Lines;
+use crate::color::{color, typical};
+use crate::elide::elide;
+use crate::origin::Origin;
+use crate::subtitle::subtitle;
+use crate::tree::Tree;
+use crate::{Style, escape, why_empty};
+
+/// The longest title that fits beside the buttons on a narrow screen, in characters.
+const TITLE_LENGTH: usize = 90;
+
+/// Titles are prose and set as such; labels stay monospaced, since only then
+/// the picture's script can measure them quickly.
+const FONTS: &str = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif";
+
+/// Frames narrower than this are not drawn, in per cent of the whole: a tenth
+/// of a pixel.
+const MIN_WIDTH: f64 = 0.01;
+
+/// An interactive flame graph, callers above callees.
+pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io::Result<()> {
+    let title = title(profile, style);
+    let subtitle = subtitle(profile);
+    if let Some(reason) = why_empty(profile) {
+        return write_empty(&title, &subtitle, &reason, out);
+    }
+    let whole = Tree::of(profile, style);
+    let tree = elide(&whole);
+    let mut counts = tree.own_ticks(profile.meta.interval_ns.get());
+    prune(&tree, &mut counts);
+    let mut lines = Vec::new();
+    let mut next = Lines::new(&tree, &counts);
+    while let Some((stack, count)) = next.next_line() {
+        lines.push(format!("{stack} {count}"));
+    }
+    let mut palette = PaletteMap::default();
+    for label in &tree.labels {
+        palette.insert(&label.text, color(label.origin, &label.name));
+    }
+
+    let mut options = Options::default();
+    options.min_width = MIN_WIDTH;
+    options.title.clone_from(&title);
+    options.subtitle = Some(subtitle);
+    options.direction = Direction::Inverted;
+    options.text_truncate_direction = TextTruncateDirection::Right;
+    options.palette_map = Some(&mut palette);
+    // The name of this option says what it is usually for. What it does is to
+    // take the lines as they come, the last one first, where otherwise they
+    // are sorted as texts, which tears a frame apart whose label is the
+    // beginning of its sibling's.
+    options.flame_chart = true;
+    let mut svg = Vec::new();
+    let backwards = lines.iter().rev().map(String::as_str);
+    flamegraph::from_lines(&mut options, backwards, &mut svg)?;
+    let svg = String::from_utf8(svg).map_err(io::Error::other)?;
+    out.write_all(dress(&svg, &title, &origins(&tree)).as_bytes())
+}
+
+/// Gives the counts of all that is too narrow to be drawn to the nearest node
+/// that is drawn. The picture is the same without; but this bounds the number
+/// of lines, and with it the memory, however many different stacks there are.
+fn prune(tree: &Tree, counts: &mut [u64]) {
+    let order = tree.in_order();
+    let mut totals = counts.to_vec();
+    for &at in order.iter().rev() {
+        if let Some(parent) = tree.nodes[at].parent {
+            totals[parent] = totals[parent].saturating_add(totals[at]);
+        }
+    }
+    let whole = counts.iter().fold(0_u64, |a, n| a.saturating_add(*n));
+    let narrowest = whole as f64 * MIN_WIDTH / 100.0;
+    for &at in order.iter().rev() {
+        if let Some(parent) = tree.nodes[at].parent
+            && (totals[at] as f64) < narrowest
+        {
+            counts[parent] = counts[parent].saturating_add(counts[at]);
+            counts[at] = 0;
+        }
+    }
+}
+
+fn title(profile: &Profile, style: &Style) -> String {
+    let title = style.title.as_deref().unwrap_or(&profile.meta.target);
+    let title = if title.is_empty() {
+        "Flame graph"
+    } else {
+        title
+    };
+    let title = escape::escape(title);
+    if title.chars().count() <= TITLE_LENGTH {
+        return title.into_owned();
+    }
+    let mut short: String = title.chars().take(TITLE_LENGTH - 1).collect();
+    short.push('…');
+    short
+}
+
+/// The origins that occur, in the order of the legend.
+fn origins(tree: &Tree) -> Vec<Origin> {
+    let mut origins: Vec<Origin> = tree.labels.iter().map(|l| l.origin).collect();
+    origins.sort();
+    origins.dedup();
+    origins
+}
+
+/// Adds to the picture what the drawing library has no option for: a title for
+/// the browser's tab, typography, a legend, and the result of a search beside
+/// the button that starts it instead of at the far end of a long picture.
+fn dress(svg: &str, title: &str, origins: &[Origin]) -> String {
+    let css = format!(
+        "#title {{ font-family:{FONTS}; font-weight:600; fill:#1a1a1a; }}\n\
+         #subtitle, #legend, #search, #matched, #unzoom {{ font-family:{FONTS}; fill:#555; }}\n\
+         #search {{ opacity:1; fill:#0b5cad; }}\n#unzoom {{ fill:#0b5cad; }}\n"
+    );
+    let title = format!("<title>{}</title>", xml(title));
+    let mut legend = String::new();
+    for (origin, name) in origins.iter().filter_map(|o| Some((o, o.name()?))) {
+        let color = typical(*origin);
+        let (r, g, b) = (color.r, color.g, color.b);
+        legend.push_str(&format!(
+            "<tspan fill=\"rgb({r},{g},{b})\">■</tspan> {name}  "
+        ));
+    }
+    let legend =
+        format!("<text id=\"legend\" xml:space=\"preserve\" x=\"10\" y=\"48\">{legend}</text>");
+
+    let svg = svg.replacen("<defs>", &format!("{title}<defs>"), 1);
+    let svg = svg.replacen("</style>", &format!("{css}</style>"), 1);
+    let svg = svg.replacen(
+        "<svg id=\"frames\"",
+        &format!("{legend}<svg id=\"frames\""),
+        1,
+    );
+    raise_matched(&svg)
+}
+
+/// Puts the result of a search on the line of the subtitle.
+fn raise_matched(svg: &str) -> String {
+    let Some(start) = svg.find("<text id=\"matched\"") else {
+        return svg.to_owned();
+    };
+    let Some(y) = svg[start..].find(" y=\"").map(|at| start + at + 4) else {
+        return svg.to_owned();
+    };
+    let Some(end) = svg[y..].find('"').map(|at| y + at) else {
+        return svg.to_owned();
+    };
+    format!("{}48{}", &svg[..y], &svg[end..])
+}
+
+/// A picture that says why there is nothing in it.
+fn write_empty(title: &str, subtitle: &str, reason: &str, out: &mut dyn Write) -> io::Result<()> {
+    let (title, subtitle, reason) = (xml(title), xml(subtitle), xml(reason));
+    writeln!(
+        out,
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1200\" height=\"200\" viewBox=\"0 0 1200 200\">\n\
+         <title>{title}</title>\n\
+         <style>text {{ font-family:{FONTS}; text-anchor:middle; font-size:14px; fill:#555; }}</style>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fdf1ec\"/>\n\
+         <text id=\"title\" x=\"50%\" y=\"30\" style=\"font-weight:600; font-size:17px; fill:#1a1a1a\">{title}</text>\n\
+         <text id=\"subtitle\" x=\"50%\" y=\"54\">{subtitle}</text>\n\
+         <text id=\"empty\" x=\"50%\" y=\"112\" style=\"font-weight:700; font-size:34px; fill:#b3261e\">No samples</text>\n\
+         <text id=\"reason\" x=\"50%\" y=\"148\" style=\"font-size:17px; fill:#1a1a1a\">{reason}</text>\n\
+         </svg>"
+    )
+}
+
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
