@@ -1,0 +1,144 @@
+//! A thread's Python stack, as addresses: which code object, at which instruction.
+//!
+//! Two shapes of stack, one result. To 3.10 frames are heap objects linked by
+//! `f_back` ([`linked`]); from 3.11 on they lie in the thread's data stack
+//! ([`data_stack`]). Nothing here turns addresses into names: that is
+//! [`crate::code`].
+
+mod data_stack;
+mod linked;
+
+use std::fmt;
+
+use firefinch_memory::{Memory, ReadError, RemoteAddr};
+
+use crate::layout::MissingField;
+use crate::runtime::Runtime;
+use data_stack::DataStack;
+use linked::Linked;
+
+/// One frame as it stands in the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawFrame {
+    /// Where the frame itself is: its identity while it lives.
+    pub addr: RemoteAddr,
+    /// Its code object.
+    pub code: RemoteAddr,
+    /// Where in the code it stands.
+    pub position: Position,
+}
+
+/// Where in its code a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The offset in bytes of the last instruction begun; −1 before the first.
+    Offset(i32),
+    /// The address of the instruction, and which copy of the bytecode it is in
+    /// (0 is the code object's own).
+    Instruction(RemoteAddr, u32),
+}
+
+/// A thread's stack, newest frame first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawStack {
+    /// The frames, newest first; empty when the thread runs no Python.
+    pub frames: Vec<RawFrame>,
+}
+
+/// Why a stack could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackError {
+    /// Memory that should hold a frame could not be read.
+    Read(ReadError),
+    /// Two readings of it disagree: it changed meanwhile.
+    Torn,
+    /// More frames than are believed.
+    TooDeep,
+    /// Something in it cannot be a frame.
+    Garbage(RemoteAddr),
+}
+
+impl fmt::Display for StackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(e) => e.fmt(f),
+            Self::Torn => f.write_str("the stack changed while it was read"),
+            Self::TooDeep => write!(f, "more than {MAX_FRAMES} frames"),
+            Self::Garbage(at) => write!(f, "no frame at {at}"),
+        }
+    }
+}
+
+impl std::error::Error for StackError {}
+
+impl From<ReadError> for StackError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A recursion without limit fills memory before it gets here; a loop in
+/// hostile memory ends here.
+pub const MAX_FRAMES: usize = 1 << 19;
+
+/// How often a stack that moves under the reader is read again.
+const ATTEMPTS: usize = 3;
+
+/// Whether the target's threads run while they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Motion {
+    /// They run: a stack must be proved coherent.
+    Running,
+    /// They are stopped, or nothing can change for another reason.
+    Stopped,
+}
+
+/// Reads stacks of one kind of interpreter.
+#[derive(Debug)]
+pub struct StackReader(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Linked(Linked),
+    DataStack(DataStack),
+}
+
+impl StackReader {
+    /// A reader for this runtime's threads.
+    ///
+    /// # Errors
+    /// [`MissingField`] if the layout lacks what its shape of stack needs.
+    pub fn new(runtime: &Runtime) -> Result<Self, MissingField> {
+        let layout = &runtime.layout;
+        Ok(Self(match Linked::new(layout) {
+            Ok(linked) => Kind::Linked(linked),
+            Err(_) => Kind::DataStack(DataStack::new(layout)?),
+        }))
+    }
+
+    /// Reads the stack of the thread with this `PyThreadState`.
+    ///
+    /// # Errors
+    /// [`StackError`]; a stack that is returned was coherent.
+    pub fn read(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        motion: Motion,
+    ) -> Result<RawStack, StackError> {
+        let mut last = StackError::Torn;
+        for _ in 0..ATTEMPTS {
+            let stack = match &mut self.0 {
+                Kind::Linked(linked) => linked.read(memory, thread, motion),
+                Kind::DataStack(data_stack) => data_stack.read(memory, thread, motion),
+            };
+            match stack {
+                Ok(stack) => return Ok(stack),
+                // Whatever looks wrong in a moving stack may be right a moment later.
+                Err(error) if motion == Motion::Running => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+}

@@ -1,0 +1,157 @@
+//! Where each field lives, per CPython minor version and kind of build.
+//!
+//! The numbers are data: `scripts/layouts` generates [`table`] from each
+//! version's own headers. From 3.13 on the target carries `_Py_DebugOffsets`
+//! (`Include/internal/pycore_debug_offsets.h`), which wins over the table where
+//! it speaks: see [`Layout::with_debug_offsets`].
+
+mod debug_offsets;
+mod table;
+mod version;
+
+use std::fmt;
+
+pub use debug_offsets::DebugOffsetsError;
+pub(crate) use debug_offsets::DebugOffsetsHeader;
+pub use table::Field;
+pub use version::{ReleaseLevel, Version};
+
+/// How an interpreter was compiled, as far as it moves fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Build {
+    /// The usual build.
+    Release,
+    /// `--with-pydebug`.
+    Debug,
+    /// `--disable-gil`.
+    FreeThreaded,
+    /// `--disable-gil --with-pydebug`.
+    FreeThreadedDebug,
+}
+
+impl Build {
+    /// All kinds, likeliest first.
+    pub const ALL: [Self; 4] = [
+        Self::Release,
+        Self::FreeThreaded,
+        Self::Debug,
+        Self::FreeThreadedDebug,
+    ];
+
+    /// Whether the build has no global lock.
+    pub fn is_free_threaded(self) -> bool {
+        matches!(self, Self::FreeThreaded | Self::FreeThreadedDebug)
+    }
+
+    /// Whether `Py_DEBUG` was defined.
+    pub fn is_debug(self) -> bool {
+        matches!(self, Self::Debug | Self::FreeThreadedDebug)
+    }
+}
+
+/// One generated row: the fields that exist in one version and build.
+#[derive(Debug)]
+struct Row {
+    version: (u8, u8),
+    build: Build,
+    /// The exact version of the headers the row was made from.
+    headers: &'static str,
+    values: &'static [(Field, u32)],
+}
+
+/// Where each value stands inside one minor version's `_Py_DebugOffsets`.
+#[derive(Debug)]
+struct DebugOffsetsRow {
+    version: (u8, u8),
+    size: u32,
+    values: &'static [(Field, u32)],
+}
+
+/// A field that a decoder needs and this version's layout does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingField(pub Field);
+
+impl fmt::Display for MissingField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no layout for {:?}", self.0)
+    }
+}
+
+impl std::error::Error for MissingField {}
+
+/// The layout of one interpreter: an offset, size or constant per [`Field`].
+#[derive(Clone)]
+pub struct Layout {
+    version: (u8, u8),
+    build: Build,
+    headers: &'static str,
+    values: [u32; table::FIELD_COUNT],
+}
+
+/// No field lies this far out; marks a field that does not exist.
+const ABSENT: u32 = u32::MAX;
+
+impl Layout {
+    /// The generated row for a minor version and build, if there is one.
+    pub fn of(major: u8, minor: u8, build: Build) -> Option<Self> {
+        let row = table::ROWS
+            .iter()
+            .find(|row| row.version == (major, minor) && row.build == build)?;
+        let mut values = [ABSENT; table::FIELD_COUNT];
+        for (field, value) in row.values {
+            values[*field as usize] = *value;
+        }
+        Some(Self {
+            version: row.version,
+            build,
+            headers: row.headers,
+            values,
+        })
+    }
+
+    /// Every minor version there is a row for, oldest first.
+    pub fn known_versions() -> Vec<(u8, u8)> {
+        let mut versions: Vec<_> = table::ROWS.iter().map(|row| row.version).collect();
+        versions.sort_unstable();
+        versions.dedup();
+        versions
+    }
+
+    /// Major and minor version.
+    pub fn version(&self) -> (u8, u8) {
+        self.version
+    }
+
+    /// The kind of build.
+    pub fn build(&self) -> Build {
+        self.build
+    }
+
+    /// The field's offset, or `None` where this version has no such field.
+    pub fn get(&self, field: Field) -> Option<usize> {
+        let value = self.values[field as usize];
+        (value != ABSENT).then_some(value as usize)
+    }
+
+    /// The field's offset.
+    ///
+    /// # Errors
+    /// [`MissingField`] where this version has no such field.
+    pub fn need(&self, field: Field) -> Result<usize, MissingField> {
+        self.get(field).ok_or(MissingField(field))
+    }
+
+    fn set(&mut self, field: Field, value: u32) {
+        self.values[field as usize] = value;
+    }
+}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layout")
+            .field("version", &self.version)
+            .field("build", &self.build)
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+use firefinch_memory::{Bytes, RemoteAddr};
+
+use super::{MAX_TEXT, ObjectError, Objects, Subclass};
+use crate::layout::Field;
+
+/// Where a `str` keeps its characters, and how wide each is.
+#[derive(Clone, Copy, Debug)]
+struct Characters {
+    addr: RemoteAddr,
+    count: u64,
+    /// Bytes per character: 1 (Latin-1), 2 (UCS-2) or 4 (UCS-4).
+    width: u64,
+}
+
+impl Objects<'_> {
+    /// The text of a `str`, or of 2.7's `str` or `unicode`. What is not valid
+    /// (a lone surrogate, bytes that are not UTF-8) becomes U+FFFD.
+    pub(crate) fn text(&self, object: RemoteAddr) -> Result<String, ObjectError> {
+        let (_, flags) = self.kind_of(object)?;
+        if flags >> Subclass::Unicode as u32 & 1 == 1 {
+            let characters = self.characters(object)?;
+            let bytes = self.memory.read_vec(
+                characters.addr,
+                characters.count.saturating_mul(characters.width),
+                MAX_TEXT,
+            )?;
+            return Ok(decode(&bytes, characters.width));
+        }
+        if flags >> Subclass::Bytes as u32 & 1 == 1 {
+            return Ok(String::from_utf8_lossy(&self.bytes(object)?).into_owned());
+        }
+        Err(ObjectError::Unexpected {
+            expected: "str",
+            addr: object,
+        })
+    }
+
+    /// The contents of a `bytes`, or of 2.7's `str`.
+    pub(crate) fn bytes(&self, object: RemoteAddr) -> Result<Vec<u8>, ObjectError> {
+        self.expect(object, Subclass::Bytes, "bytes")?;
+        let len = self.word(object, Field::BytesSize)?;
+        let data = object.offset(self.layout.need(Field::BytesData)? as u64);
+        Ok(self.memory.read_vec(data, len, MAX_TEXT)?)
+    }
+
+    /// Whether `object` is the text `wanted`, which is ASCII: cheaper than
+    /// reading it, as its length alone decides nearly always.
+    pub(crate) fn text_is(&self, object: RemoteAddr, wanted: &str) -> bool {
+        let len = match self.layout.get(Field::StrAsciiLength) {
+            Some(_) => self.word(object, Field::StrAsciiLength),
+            None => self.word(object, Field::BytesSize),
+        };
+        len.is_ok_and(|len| len == wanted.len() as u64)
+            && self.text(object).is_ok_and(|text| text == wanted)
+    }
+
+    fn characters(&self, object: RemoteAddr) -> Result<Characters, ObjectError> {
+        let layout = self.layout;
+        let Some(state) = layout.get(Field::StrAsciiState) else {
+            // 2.7's `unicode` (`Include/unicodeobject.h`).
+            return Ok(Characters {
+                addr: self.ptr(object, Field::UnicodeBuffer)?,
+                count: self.word(object, Field::UnicodeLength)?,
+                width: layout.need(Field::UnicodeWidth)? as u64,
+            });
+        };
+        let compact_size = layout.need(Field::StrCompactSize)?;
+        let ascii_size = layout.need(Field::StrAsciiSize)?;
+        let mut header = vec![0; compact_size];
+        // An ASCII string at the end of a page has no more than its own header.
+        if self.memory.read(object, &mut header).is_err() {
+            self.memory.read(object, &mut header[..ascii_size])?;
+        }
+        let view = Bytes(&header);
+        let unexpected = ObjectError::Unexpected {
+            expected: "str",
+            addr: object,
+        };
+        let state = view.u32(state).ok_or(unexpected)?;
+        let bit =
+            |field| -> Result<bool, ObjectError> { Ok(state >> layout.need(field)? & 1 == 1) };
+        let kind = state >> layout.need(Field::StrKindBit)? & 7;
+        let count = view
+            .u64(layout.need(Field::StrAsciiLength)?)
+            .ok_or(unexpected)?;
+        let addr = if !bit(Field::StrCompactBit)? {
+            self.ptr(object, Field::StrLegacyData)?
+        } else if bit(Field::StrAsciiBit)? {
+            object.offset(ascii_size as u64)
+        } else {
+            object.offset(compact_size as u64)
+        };
+        match kind {
+            1 | 2 | 4 => Ok(Characters {
+                addr,
+                count,
+                width: u64::from(kind),
+            }),
+            _ => Err(unexpected),
+        }
+    }
+}
+
+fn decode(bytes: &[u8], width: u64) -> String {
+    match width {
+        1 => bytes.iter().copied().map(char::from).collect(),
+        2 => {
+            let units = bytes
+                .chunks_exact(2)
+                .map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
+            // 2.7 may keep surrogate pairs; 3.x never does for these.
+            char::decode_utf16(units)
+                .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        _ => bytes
+            .chunks_exact(4)
+            .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
+            .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect(),
+    }
+}

@@ -1,0 +1,180 @@
+use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
+
+use crate::find::FoundBy;
+use crate::layout::{Field, Layout, MissingField, Version};
+
+/// A CPython runtime found in a process: where it is and how it is laid out.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// The interpreter's version.
+    pub version: Version,
+    /// How it was found.
+    pub found_by: FoundBy,
+    /// `_PyRuntime`, from 3.7 on.
+    pub(crate) address: Option<RemoteAddr>,
+    /// The variable that points to the first interpreter.
+    pub(crate) head: RemoteAddr,
+    /// `_PyThreadState_Current`, to 3.6: the thread that holds the GIL.
+    pub(crate) current_thread: Option<RemoteAddr>,
+    /// `PyCode_Type`, where a symbol named it.
+    pub(crate) code_type: Option<RemoteAddr>,
+    pub(crate) layout: Layout,
+}
+
+/// One interpreter (`PyInterpreterState`) of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interpreter {
+    /// Its address.
+    pub addr: RemoteAddr,
+    /// Its id from 3.7 on: 0 is the main one.
+    pub id: Option<i64>,
+}
+
+/// One thread that has a Python thread state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PythonThread {
+    /// Its `PyThreadState`.
+    pub state: RemoteAddr,
+    /// The interpreter it belongs to.
+    pub interpreter: Interpreter,
+    /// `threading.get_ident()`; the `pthread_t` on Linux.
+    pub ident: u64,
+    /// The OS thread id from 3.11 on, in the target's own PID namespace.
+    pub native_id: Option<u64>,
+}
+
+/// More interpreters and threads than any process has; the lists are in the
+/// target's memory and may loop.
+const MAX_INTERPRETERS: usize = 10_000;
+const MAX_THREADS: usize = 200_000;
+
+/// Offsets for walking interpreters and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadLayout {
+    interpreter_next: usize,
+    interpreter_id: Option<usize>,
+    thread_head: usize,
+    next: usize,
+    interpreter: usize,
+    ident: usize,
+    native_id: Option<usize>,
+    /// Bytes of a thread state that hold all of the above.
+    span: usize,
+}
+
+impl ThreadLayout {
+    pub(crate) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let next = layout.need(Field::TstateNext)?;
+        let interpreter = layout.need(Field::TstateInterp)?;
+        let ident = layout.need(Field::TstateThreadId)?;
+        let native_id = layout.get(Field::TstateNativeThreadId);
+        let last = next.max(interpreter).max(ident).max(native_id.unwrap_or(0));
+        Ok(Self {
+            interpreter_next: layout.need(Field::InterpNext)?,
+            interpreter_id: layout.get(Field::InterpId),
+            thread_head: layout.need(Field::InterpTstateHead)?,
+            next,
+            interpreter,
+            ident,
+            native_id,
+            span: last + 8,
+        })
+    }
+}
+
+impl Runtime {
+    /// The layout in use.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where `_PyRuntime` or the list of interpreters was found, for messages.
+    pub fn location(&self) -> RemoteAddr {
+        self.address.unwrap_or(self.head)
+    }
+
+    /// Every interpreter, newest first. The list may change while it is read:
+    /// what is returned was linked at the moment it was read.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the list cannot be read at all.
+    pub fn interpreters(&self, memory: &dyn Memory) -> Result<Vec<Interpreter>, ReadError> {
+        let Ok(layout) = ThreadLayout::new(&self.layout) else {
+            return Ok(Vec::new());
+        };
+        let mut list = Vec::new();
+        let mut addr = memory.read_ptr(self.head)?;
+        while !addr.is_null() && list.len() < MAX_INTERPRETERS {
+            let id = layout
+                .interpreter_id
+                .and_then(|offset| memory.read_u64(addr.offset(offset as u64)).ok())
+                .map(u64::cast_signed);
+            let Ok(next) = memory.read_ptr(addr.offset(layout.interpreter_next as u64)) else {
+                break;
+            };
+            list.push(Interpreter { addr, id });
+            if list.iter().any(|i| i.addr == next) {
+                break;
+            }
+            addr = next;
+        }
+        Ok(list)
+    }
+
+    /// Every thread state of every interpreter, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the interpreters cannot be listed.
+    pub fn threads(&self, memory: &dyn Memory) -> Result<Vec<PythonThread>, ReadError> {
+        let mut list = Vec::new();
+        let Ok(layout) = ThreadLayout::new(&self.layout) else {
+            return Ok(list);
+        };
+        let mut bytes = vec![0; layout.span];
+        for interpreter in self.interpreters(memory)? {
+            let first = list.len();
+            let head = interpreter.addr.offset(layout.thread_head as u64);
+            let Ok(mut state) = memory.read_ptr(head) else {
+                continue;
+            };
+            while !state.is_null() && list.len() < MAX_THREADS {
+                if memory.read(state, &mut bytes).is_err() {
+                    break;
+                }
+                let view = Bytes(&bytes);
+                // A state that was freed under us no longer points back.
+                if view.ptr(layout.interpreter) != Some(interpreter.addr) {
+                    break;
+                }
+                let Some(ident) = view.u64(layout.ident) else {
+                    break;
+                };
+                list.push(PythonThread {
+                    state,
+                    interpreter,
+                    ident,
+                    native_id: layout.native_id.and_then(|offset| view.u64(offset)),
+                });
+                let next = view.ptr(layout.next).unwrap_or_default();
+                // The list is null-terminated; a hostile one may come back on itself.
+                if next == state || list.get(first).is_some_and(|t| t.state == next) {
+                    break;
+                }
+                state = next;
+            }
+        }
+        Ok(list)
+    }
+
+    /// Whether the interpreter is being finalized (`Py_FinalizeEx` ran far
+    /// enough to say so); unknown to 3.6.
+    pub fn is_finalizing(&self, memory: &dyn Memory) -> bool {
+        let field = self.layout.get(Field::RuntimeFinalizing);
+        let (Some(runtime), Some(offset)) = (self.address, field) else {
+            return false;
+        };
+        memory
+            .read_ptr(runtime.offset(offset as u64))
+            .is_ok_and(|thread| !thread.is_null())
+    }
+}
