@@ -1,0 +1,97 @@
+//! Targets for the tests, ended with the test that started them.
+#![allow(dead_code)] // each test file uses its own part
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use firefinch_memory::RemoteAddr;
+use firefinch_process::{Pid, Process};
+
+/// A running target.
+pub(crate) struct Target {
+    pub(crate) child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) pattern: RemoteAddr,
+    pub(crate) counters: RemoteAddr,
+}
+
+pub(crate) const TARGET: &str = env!("CARGO_BIN_EXE_firefinch-process-target");
+
+impl Target {
+    pub(crate) fn start() -> Self {
+        Self::run(&mut Command::new(TARGET))
+    }
+
+    /// Starts a command that ends up being the target.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the target starts");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut target = Self {
+            child,
+            stdin,
+            stdout,
+            pattern: RemoteAddr::NULL,
+            counters: RemoteAddr::NULL,
+        };
+        let line = target.line();
+        let (pattern, counters) = line.split_once(' ').expect("two addresses");
+        target.pattern = RemoteAddr::new(pattern.parse().expect("an address"));
+        target.counters = RemoteAddr::new(counters.parse().expect("an address"));
+        target
+    }
+
+    /// The next line the target writes.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("the target writes");
+        line.trim_end().to_owned()
+    }
+
+    /// Gives a command and waits for the answer.
+    pub(crate) fn order(&mut self, command: &str) {
+        self.send(command);
+        assert_eq!(self.line(), "done", "{command}");
+    }
+
+    /// Gives a command that is not answered.
+    pub(crate) fn send(&mut self, command: &str) {
+        let stdin = self.stdin.as_mut().expect("open");
+        writeln!(stdin, "{command}").expect("the target reads");
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        pid_of(&self.child)
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::open(self.pid()).expect("the target lives")
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn pid_of(child: &Child) -> Pid {
+    let id = i32::try_from(child.id()).expect("a pid");
+    Pid::new(id).expect("positive")
+}
+
+/// Tries again until it gives something: for what the kernel does in its own
+/// time after a system call has returned. Gives up after a minute.
+pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(std::time::Instant::now() < give_up, "never: {what}");
+        std::thread::yield_now();
+    }
+}

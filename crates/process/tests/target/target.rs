@@ -1,0 +1,104 @@
+//! A program to be looked at from outside. It writes one line with the
+//! addresses of its counters and its pattern, then obeys the lines it reads:
+//!
+//! - `spin N`: N more threads that count, each in a counter of its own
+//! - `end N`: tells counting thread N to return
+//! - `churn`: one more thread that starts short-lived threads for ever
+//! - `wait`: one more thread that waits to read from a pipe that stays empty
+//! - `leave`: the first thread ends, alone; the others run on
+//! - `exec PROGRAM [ARG]`: replaces itself
+//!
+//! Each is answered by a line once done, `leave` and `exec` excepted. It ends
+//! with its standard input.
+
+use std::io::{self, BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+/// What a reader must find, at the address that is written first.
+static PATTERN: [u64; 4096] = pattern();
+
+const fn pattern() -> [u64; 4096] {
+    let mut words = [0; 4096];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        i += 1;
+    }
+    words
+}
+
+static COUNTERS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
+static END: [AtomicBool; 64] = [const { AtomicBool::new(false) }; 64];
+
+fn spin(index: usize) {
+    while !END[index].load(Ordering::Relaxed) {
+        COUNTERS[index].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn churn() {
+    loop {
+        // A machine that has no thread left for us is no reason to end.
+        if let Ok(thread) = thread::Builder::new().spawn(|| {}) {
+            let _ = thread.join();
+        }
+        COUNTERS[63].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn main() -> io::Result<()> {
+    let mut out = io::stdout();
+    let (pattern, counters) = (&raw const PATTERN, &raw const COUNTERS);
+    writeln!(out, "{} {}", pattern.addr(), counters.addr())?;
+    let mut spinning = 0;
+    let mut workers = Vec::new();
+    // Not `lines()` on a locked stdin kept for ever: `leave` ends this thread.
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let mut words = line.split(' ');
+        let command = words.next().unwrap_or_default();
+        let argument = words.next().unwrap_or_default();
+        let number = || argument.parse::<usize>().map_err(io::Error::other);
+        match command {
+            "spin" => {
+                for index in spinning..spinning + number()? {
+                    let name = format!("spin-{index}");
+                    let builder = thread::Builder::new().name(name);
+                    workers.push(builder.spawn(move || spin(index))?);
+                    spinning += 1;
+                    while COUNTERS[index].load(Ordering::Relaxed) == 0 {
+                        thread::yield_now();
+                    }
+                }
+            }
+            "end" => {
+                let index = number()?;
+                END[index].store(true, Ordering::Relaxed);
+                let _ = workers.remove(index).join();
+            }
+            "churn" => drop(thread::spawn(churn)),
+            "wait" => {
+                let (reader, writer) = io::pipe()?;
+                thread::Builder::new()
+                    .name("waiter) S 1".to_owned())
+                    .spawn(move || {
+                        let _writer = writer;
+                        let mut byte = [0];
+                        let _ = io::Read::read(&mut &reader, &mut byte);
+                    })?;
+            }
+            "leave" => {
+                // SAFETY: ends the calling thread only and never returns, so
+                // nothing of this thread is used afterwards.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+            }
+            "exec" => return Err(Command::new(argument).args(words).exec()),
+            _ => return Err(io::Error::other("unknown command")),
+        }
+        writeln!(out, "done")?;
+    }
+    Ok(())
+}
