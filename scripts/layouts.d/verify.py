@@ -9,9 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# These states grow at their ends from one patch release to the next, and by configure options that leave no trace
-# in the headers (the tier 2 optimizer in 3.15, Py_TRACE_REFS): a difference is shown and is no failure.
-GROWING = {"RuntimeSize", "InterpSize", "TstateSize"}
+from table import GROWING
 
 # What gdb runs: one line "name value" or "name ? reason" for each expression.
 ASK = """
