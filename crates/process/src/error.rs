@@ -62,6 +62,8 @@ impl fmt::Display for Errno {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
+    /// Listing `/proc`.
+    ListProcesses,
     /// Opening `/proc/PID`.
     OpenProc,
     /// Reading `/proc/PID/stat` or `status`.
@@ -87,6 +89,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::ListProcesses => "listing processes",
             Self::OpenProc => "opening its /proc directory",
             Self::ReadStat => "reading its /proc status",
             Self::ReadMaps => "reading its memory map",
@@ -109,6 +112,9 @@ pub enum OpenError {
     NoSuchProcess(Pid),
     /// It exists, but `/proc` does not show it: mounted with `hidepid`.
     Hidden(Pid),
+    /// `/proc` was mounted for another PID namespace than ours, so its
+    /// numbers are not those that system calls take.
+    ForeignProc(Pid),
     /// It has exited and waits for its parent to collect its status.
     Zombie(Pid),
     /// The number is that of a thread.
@@ -136,6 +142,9 @@ impl fmt::Display for OpenError {
         match self {
             Self::NoSuchProcess(pid) => write!(f, "there is no process {pid}"),
             Self::Hidden(pid) => write!(f, "process {pid} is hidden: /proc has hidepid set"),
+            Self::ForeignProc(pid) => {
+                write!(f, "process {pid}: /proc belongs to another PID namespace")
+            }
             Self::Zombie(pid) => write!(f, "process {pid} has exited (zombie)"),
             Self::IsThread { given, of } => write!(f, "{given} is a thread of process {of}"),
             Self::KernelThread(pid) => write!(f, "{pid} is a kernel thread"),

@@ -8,21 +8,31 @@
 
 mod access;
 mod error;
+mod list;
 mod maps;
 mod memory;
 mod module;
+mod namespace;
+mod owner;
 mod pid;
 mod process;
 mod procfs;
 mod root;
 mod stat;
 mod sys;
+mod syscall;
+mod thread;
 
 pub use access::{AccessError, Cause};
 pub use error::{Errno, OpenError, Step};
+pub use list::list;
 pub use maps::{Backing, Device, Mapping, Perms};
 pub use memory::{Cost, Method, ProcessMemory};
 pub use module::Module;
+pub use namespace::ThreadIds;
+pub use owner::{Gid, Owner, Uid};
 pub use pid::{NsTid, Pid, Tid};
 pub use process::{ExePath, Process};
 pub use stat::{StartTime, TaskState};
+pub use syscall::{SyscallNumber, syscall_name};
+pub use thread::{Activity, RunState, SchedStat, Syscall, Thread};

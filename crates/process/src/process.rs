@@ -3,26 +3,29 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::maps::{self, strip_deleted};
+use crate::namespace::proc_is_foreign;
 use crate::procfs::{ProcDir, field};
 use crate::stat::Stat;
 use crate::{
-    AccessError, Errno, Mapping, Module, OpenError, Pid, ProcessMemory, StartTime, Step, Tid,
-    module, sys,
+    AccessError, Errno, Mapping, Module, OpenError, Owner, Pid, ProcessMemory, StartTime, Step,
+    Tid, module, sys,
 };
 
 /// One running process other than (or the same as) ourselves.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
-    dir: ProcDir,
+    dir: Arc<ProcDir>,
     /// `None` before Linux 5.3, or where a filter forbids it.
     pidfd: Option<OwnedFd>,
     start_time: StartTime,
+    parent: Option<Pid>,
 }
 
 /// The path of an executable, as the kernel shows it to us.
@@ -48,10 +51,16 @@ impl Process {
             e if e.is_gone() => OpenError::NoSuchProcess(pid),
             e => io(step, e),
         };
+        if proc_is_foreign() {
+            return Err(OpenError::ForeignProc(pid));
+        }
         let dir = ProcDir::open(&format!("/proc/{pid}")).map_err(|error| {
             let errno = Errno::from(&error);
-            if errno.is_gone() && sys::exists(pid) {
+            if errno.is_gone() && sys::exists(pid) && Path::new("/proc/self").exists() {
                 return OpenError::Hidden(pid);
+            }
+            if sys::exists(pid) {
+                return io(Step::OpenProc, errno);
             }
             gone(Step::OpenProc, errno)
         })?;
@@ -73,9 +82,10 @@ impl Process {
         }
         let process = Self {
             pid,
-            dir,
+            dir: Arc::new(dir),
             pidfd,
             start_time: stat.start_time,
+            parent: stat.parent,
         };
         if stat.state.is_dead() && process.living_thread().is_none() {
             return Err(OpenError::Zombie(pid));
@@ -91,6 +101,12 @@ impl Process {
     /// When it started.
     pub fn start_time(&self) -> StartTime {
         self.start_time
+    }
+
+    /// Its parent when it was opened; `None` for the first process of a namespace
+    /// and for one whose parent is outside of ours.
+    pub fn parent(&self) -> Option<Pid> {
+        self.parent
     }
 
     /// The file descriptor that refers to it, where the kernel gives one
@@ -181,6 +197,24 @@ impl Process {
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
+    /// The effective user and group it runs as, as our user namespace counts
+    /// them; 65534 for those that have no number there.
+    ///
+    /// # Errors
+    /// [`AccessError`] if gone.
+    pub fn owner(&self) -> Result<Owner, AccessError> {
+        let status = self.dir.read("status");
+        let status = status.map_err(|e| AccessError::io(self.pid, Step::ReadStat, &e))?;
+        Owner::parse(&status).ok_or_else(|| AccessError::new(self.pid, Step::ReadStat, Errno::EIO))
+    }
+
+    /// How long ago it started, to 10 ms.
+    pub fn age(&self) -> Duration {
+        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
+        let now = now.map_or(Duration::ZERO, Duration::from);
+        now.saturating_sub(self.start_time.since_boot())
+    }
+
     /// Its memory, in the fastest way that is permitted.
     ///
     /// # Errors
@@ -231,6 +265,10 @@ impl Process {
 
     pub(crate) fn dir(&self) -> &ProcDir {
         &self.dir
+    }
+
+    pub(crate) fn shared_dir(&self) -> Arc<ProcDir> {
+        Arc::clone(&self.dir)
     }
 
     /// The thread through which address space, root and working directory are

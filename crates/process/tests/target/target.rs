@@ -53,9 +53,7 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout();
     let (pattern, counters) = (&raw const PATTERN, &raw const COUNTERS);
     writeln!(out, "{} {}", pattern.addr(), counters.addr())?;
-    let mut spinning = 0;
     let mut workers = Vec::new();
-    // Not `lines()` on a locked stdin kept for ever: `leave` ends this thread.
     for line in io::stdin().lock().lines() {
         let line = line?;
         let mut words = line.split(' ');
@@ -64,11 +62,11 @@ fn main() -> io::Result<()> {
         let number = || argument.parse::<usize>().map_err(io::Error::other);
         match command {
             "spin" => {
-                for index in spinning..spinning + number()? {
+                for _ in 0..number()? {
+                    let index = workers.len();
                     let name = format!("spin-{index}");
                     let builder = thread::Builder::new().name(name);
-                    workers.push(builder.spawn(move || spin(index))?);
-                    spinning += 1;
+                    workers.push(Some(builder.spawn(move || spin(index))?));
                     while COUNTERS[index].load(Ordering::Relaxed) == 0 {
                         thread::yield_now();
                     }
@@ -77,7 +75,9 @@ fn main() -> io::Result<()> {
             "end" => {
                 let index = number()?;
                 END[index].store(true, Ordering::Relaxed);
-                let _ = workers.remove(index).join();
+                if let Some(worker) = workers[index].take() {
+                    let _ = worker.join();
+                }
             }
             "churn" => drop(thread::spawn(churn)),
             "wait" => {

@@ -1,0 +1,90 @@
+use std::fmt;
+
+use crate::procfs::field;
+
+/// A user id, as our user namespace counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(pub u32);
+
+/// A group id, as our user namespace counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gid(pub u32);
+
+/// Whose process it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The effective user.
+    pub uid: Uid,
+    /// The effective group.
+    pub gid: Gid,
+}
+
+impl Owner {
+    /// From the lines `Uid:` and `Gid:` of a `status` file: real, effective,
+    /// saved, file system.
+    pub(crate) fn parse(status: &[u8]) -> Option<Self> {
+        let effective = |key| {
+            field(status, key)?
+                .split_ascii_whitespace()
+                .nth(1)?
+                .parse()
+                .ok()
+        };
+        Some(Self {
+            uid: Uid(effective("Uid")?),
+            gid: Gid(effective("Gid")?),
+        })
+    }
+}
+
+impl Uid {
+    /// The user's name in our `/etc/passwd`. Directory services are not asked:
+    /// a statically linked program cannot load their modules.
+    pub fn name(self) -> Option<String> {
+        name_in(&std::fs::read("/etc/passwd").ok()?, self)
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Gid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `name:password:uid:…`, one user a line (passwd(5)).
+fn name_in(passwd: &[u8], uid: Uid) -> Option<String> {
+    passwd.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = std::str::from_utf8(line).ok()?.split(':');
+        let (name, id) = (fields.next()?, fields.nth(1)?);
+        (id.parse() == Ok(uid.0)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A user is found by number, past lines that are cut short or no text.
+    #[test]
+    fn names_are_found_by_number() {
+        let passwd = b"root:x:0:0::/:/bin/sh\nbroken\n\xff:x:7:\nfinch:x:7:7:,:/:\n";
+        assert_eq!(name_in(passwd, Uid(7)).as_deref(), Some("finch"));
+        assert_eq!(name_in(passwd, Uid(0)).as_deref(), Some("root"));
+        assert_eq!(name_in(passwd, Uid(8)), None);
+    }
+
+    /// The effective ids are taken, and a file without them gives none.
+    #[test]
+    fn effective_ids() {
+        let status = b"Name:\tUid: 1 1\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n";
+        let owner = Owner::parse(status).unwrap();
+        assert_eq!((owner.uid, owner.gid), (Uid(2), Gid(6)));
+        assert_eq!(Owner::parse(b"Uid:\t1\n"), None);
+    }
+}
