@@ -1,0 +1,1 @@
+"""What scripts/pythons is made of: where CPython interpreters come from, and how they are kept."""
