@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use firefinch_profile::Profile;
-use inferno::flamegraph::color::PaletteMap;
+use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
 
 use crate::collapsed::Lines;
@@ -40,6 +40,8 @@ pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io
         lines.push(format!("{stack} {count}"));
     }
     let mut palette = PaletteMap::default();
+    // The frame below all others; what has no entry gets a random colour.
+    palette.insert("", typical(Origin::Label));
     for label in &tree.labels {
         palette.insert(&label.text, color(label.origin, &label.name));
     }
@@ -48,8 +50,14 @@ pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io
     options.min_width = MIN_WIDTH;
     options.title.clone_from(&title);
     options.subtitle = Some(subtitle);
+    options.bgcolors = Some(BackgroundColor::Flat(Color::new(255, 255, 255)));
+    // Light, since the label on it is black.
+    if let Ok(color) = "#f08cff".parse() {
+        options.search_color = color;
+    }
     options.direction = Direction::Inverted;
     options.text_truncate_direction = TextTruncateDirection::Right;
+    options.deterministic = true;
     options.palette_map = Some(&mut palette);
     // The name of this option says what it is usually for. What it does is to
     // take the lines as they come, the last one first, where otherwise they
@@ -116,43 +124,47 @@ fn origins(tree: &Tree) -> Vec<Origin> {
 fn dress(svg: &str, title: &str, origins: &[Origin]) -> String {
     let css = format!(
         "#title {{ font-family:{FONTS}; font-weight:600; fill:#1a1a1a; }}\n\
-         #subtitle, #legend, #search, #matched, #unzoom {{ font-family:{FONTS}; fill:#555; }}\n\
-         #search {{ opacity:1; fill:#0b5cad; }}\n#unzoom {{ fill:#0b5cad; }}\n"
+         #subtitle, #legend, #matched {{ font-family:{FONTS}; fill:#555; }}\n\
+         #search, #unzoom {{ font-family:{FONTS}; fill:#0b5cad; opacity:1; }}\n\
+         #legend {{ text-anchor:end; }}\n\
+         #details {{ paint-order:stroke; stroke:#fff; stroke-width:6px; }}\n\
+         #frames rect {{ stroke:#fff; stroke-width:0.5; }}\n\
+         #frames > *:hover rect {{ stroke:#000; }}\n\
+         #frames > *:hover text {{ stroke:none; }}\n"
     );
     let title = format!("<title>{}</title>", xml(title));
-    let mut legend = String::new();
-    for (origin, name) in origins.iter().filter_map(|o| Some((o, o.name()?))) {
-        let color = typical(*origin);
-        let (r, g, b) = (color.r, color.g, color.b);
-        legend.push_str(&format!(
-            "<tspan fill=\"rgb({r},{g},{b})\">■</tspan> {name}  "
-        ));
-    }
-    let legend =
-        format!("<text id=\"legend\" xml:space=\"preserve\" x=\"10\" y=\"48\">{legend}</text>");
-
     let svg = svg.replacen("<defs>", &format!("{title}<defs>"), 1);
     let svg = svg.replacen("</style>", &format!("{css}</style>"), 1);
-    let svg = svg.replacen(
-        "<svg id=\"frames\"",
-        &format!("{legend}<svg id=\"frames\""),
-        1,
-    );
+    let details = "<text id=\"details\"";
+    let svg = svg.replacen(details, &format!("{}{details}", legend(origins)), 1);
     raise_matched(&svg)
+}
+
+/// Names the colours that occur, above the picture on the right.
+fn legend(origins: &[Origin]) -> String {
+    let named = origins
+        .iter()
+        .filter_map(|o| Some((typical(*o), o.name()?)));
+    let entries: Vec<String> = named
+        .map(|(color, name)| {
+            let (r, g, b) = (color.r, color.g, color.b);
+            format!("<tspan fill=\"rgb({r},{g},{b})\">■</tspan> {name}")
+        })
+        .collect();
+    let entries = entries.join("&#160;&#160; ");
+    format!("<text id=\"legend\" x=\"100%\" dx=\"-10\" y=\"66\">{entries}</text>")
 }
 
 /// Puts the result of a search on the line of the subtitle.
 fn raise_matched(svg: &str) -> String {
-    let Some(start) = svg.find("<text id=\"matched\"") else {
-        return svg.to_owned();
-    };
-    let Some(y) = svg[start..].find(" y=\"").map(|at| start + at + 4) else {
-        return svg.to_owned();
-    };
-    let Some(end) = svg[y..].find('"').map(|at| y + at) else {
-        return svg.to_owned();
-    };
-    format!("{}48{}", &svg[..y], &svg[end..])
+    let y = svg.find("<text id=\"matched\"").and_then(|start| {
+        let y = start + svg[start..].find(" y=\"")? + 4;
+        Some(y..y + svg[y..].find('"')?)
+    });
+    match y {
+        Some(y) => format!("{}48{}", &svg[..y.start], &svg[y.end..]),
+        None => svg.to_owned(),
+    }
 }
 
 /// A picture that says why there is nothing in it.

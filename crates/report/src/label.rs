@@ -42,8 +42,7 @@ pub fn process_label(process: &Process) -> String {
 
 fn numbered(kind: &str, number: u32, name: &str) -> String {
     if name.is_empty() {
-        // The number belongs to the label, so no escape as for a stray count.
-        format!("{kind} ({number})")
+        format!("{kind} {number} (unnamed)")
     } else {
         escape(&format!("{kind} {number} \"{name}\"")).into_owned()
     }

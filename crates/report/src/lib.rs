@@ -1,6 +1,6 @@
 //! A profile in, a picture or a file out.
 //!
-//! [`write`] turns a [`Profile`] into one of the [`Format`]s, with labels as a
+//! [`write()`] turns a [`Profile`] into one of the [`Format`]s, with labels as a
 //! [`Style`] asks for. The same profile and style give the same bytes, always.
 //!
 //! Names come from the target and may hold anything. In every format a
