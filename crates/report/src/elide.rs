@@ -28,6 +28,9 @@ struct Gap {
 /// The tree with the middle of very deep stacks left out. Every stack keeps
 /// its time, so that all widths remain true.
 pub(crate) fn elide(tree: &Tree) -> Cow<'_, Tree> {
+    if tree.depth() <= WHOLE {
+        return Cow::Borrowed(tree);
+    }
     let order = tree.in_order();
     let mut path: Vec<NodeId> = Vec::new();
     let mut drawn: Vec<NodeId> = Vec::new();
@@ -76,9 +79,6 @@ pub(crate) fn elide(tree: &Tree) -> Cow<'_, Tree> {
             }
             result.add(child, node.samples, node.weight_ns);
         }
-    }
-    if gaps.is_empty() {
-        return Cow::Borrowed(tree);
     }
     for (label, gap) in gaps.values() {
         result.labels[*label].text = describe(tree, gap);

@@ -75,17 +75,18 @@ pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io
 /// that is drawn. The picture is the same without; but this bounds the number
 /// of lines, and with it the memory, however many different stacks there are.
 fn prune(tree: &Tree, counts: &mut [u64]) {
-    let order = tree.in_order();
+    // Parents stand before their children: backwards, a sum is complete when
+    // it is handed up.
     let mut totals = counts.to_vec();
-    for &at in order.iter().rev() {
-        if let Some(parent) = tree.nodes[at].parent {
+    for (at, node) in tree.nodes.iter().enumerate().rev() {
+        if let Some(parent) = node.parent {
             totals[parent] = totals[parent].saturating_add(totals[at]);
         }
     }
     let whole = counts.iter().fold(0_u64, |a, n| a.saturating_add(*n));
     let narrowest = whole as f64 * MIN_WIDTH / 100.0;
-    for &at in order.iter().rev() {
-        if let Some(parent) = tree.nodes[at].parent
+    for (at, node) in tree.nodes.iter().enumerate().rev() {
+        if let Some(parent) = node.parent
             && (totals[at] as f64) < narrowest
         {
             counts[parent] = counts[parent].saturating_add(counts[at]);

@@ -1,6 +1,5 @@
-use std::collections::HashMap;
-
 use firefinch_profile::{Frame, FrameId, Profile, ThreadId};
+use hashbrown::HashMap;
 
 use crate::Style;
 use crate::label::{frame_label, process_label, thread_label};
@@ -37,6 +36,7 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) labels: Vec<Label>,
+    /// A parent stands before its children.
     pub(crate) nodes: Vec<Node>,
     children: HashMap<(Option<NodeId>, LabelId), NodeId>,
 }
@@ -88,6 +88,15 @@ impl Tree {
         let node = &mut self.nodes[node];
         node.samples = node.samples.saturating_add(samples);
         node.weight_ns = node.weight_ns.saturating_add(weight_ns);
+    }
+
+    /// How deep the deepest stack is.
+    pub(crate) fn depth(&self) -> usize {
+        let mut depths: Vec<usize> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            depths.push(node.parent.map_or(1, |parent| depths[parent] + 1));
+        }
+        depths.into_iter().max().unwrap_or(0)
     }
 
     /// All nodes, each followed by those below it, siblings in the order of
