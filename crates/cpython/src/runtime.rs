@@ -22,7 +22,7 @@ pub struct Runtime {
 }
 
 /// One interpreter (`PyInterpreterState`) of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Interpreter {
     /// Its address.
     pub addr: RemoteAddr,
@@ -166,6 +166,29 @@ impl Runtime {
         Ok(list)
     }
 
+    /// The heads of all lists of interpreters and threads. New ones are linked
+    /// at a head (`Python/pystate.c`), so equal heads mean that none was added.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the list of interpreters cannot be read.
+    pub fn list_heads(&self, memory: &dyn Memory) -> Result<Vec<RemoteAddr>, ReadError> {
+        let Ok(layout) = ThreadLayout::new(&self.layout) else {
+            return Ok(Vec::new());
+        };
+        let mut heads = Vec::new();
+        let mut interpreter = memory.read_ptr(self.head)?;
+        while !interpreter.is_null() && heads.len() < 2 * MAX_INTERPRETERS {
+            let head = interpreter.offset(layout.thread_head as u64);
+            heads.push(interpreter);
+            heads.push(memory.read_ptr(head)?);
+            interpreter = memory.read_ptr(interpreter.offset(layout.interpreter_next as u64))?;
+            if heads.iter().step_by(2).any(|seen| *seen == interpreter) {
+                break;
+            }
+        }
+        Ok(heads)
+    }
+
     /// Whether the interpreter is being finalized (`Py_FinalizeEx` ran far
     /// enough to say so); unknown to 3.6.
     pub fn is_finalizing(&self, memory: &dyn Memory) -> bool {
@@ -176,5 +199,21 @@ impl Runtime {
         memory
             .read_ptr(runtime.offset(offset as u64))
             .is_ok_and(|thread| !thread.is_null())
+    }
+}
+
+#[cfg(test)]
+impl Runtime {
+    /// A runtime that is nowhere, to look at its layout.
+    pub(crate) fn for_tests(version: Version, layout: Layout) -> Self {
+        Self {
+            version,
+            found_by: FoundBy::Shape,
+            address: None,
+            head: RemoteAddr::NULL,
+            current_thread: None,
+            code_type: None,
+            layout,
+        }
     }
 }

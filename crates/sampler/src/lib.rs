@@ -1,1 +1,20 @@
-//! When to look and at whom: the clock, the threads to read, the losses to count.
+//! When to look and at whom.
+//!
+//! [`Target::attach`] finds the interpreter in a process and keeps what is
+//! known of it; [`Target::threads`] and [`Target::stack`] look at it once, as
+//! `dump` does; a [`Recorder`] looks at it at every tick of a clock, counts
+//! what is missed and lost, and fills a profile.
+#![forbid(unsafe_code)]
+
+mod attach;
+mod clock;
+mod paths;
+mod recorder;
+mod state;
+mod target;
+
+pub use attach::AttachError;
+pub use clock::Tick;
+pub use recorder::{End, Options, Progress, Recorder};
+pub use state::Activity;
+pub use target::{Frame, Lost, Target, TargetThread};

@@ -35,8 +35,8 @@ pub struct Image {
 
 /// Opens the files of images, where they can still be had.
 pub trait ImageFiles {
-    /// The file of the image at `index` of the list given to [`find`].
-    fn open(&self, index: usize) -> Option<Box<dyn ReadSeek>>;
+    /// The file of one of the images given to [`find`].
+    fn open(&self, image: &Image) -> Option<Box<dyn ReadSeek>>;
 }
 
 /// How an interpreter was found.
@@ -177,7 +177,7 @@ pub fn find(
     for (index, elf) in &elves {
         let likely = *index == 0 || images[*index].name.contains("python");
         if likely
-            && let Some(file) = files.open(*index)
+            && let Some(file) = files.open(&images[*index])
             && let Some(landmarks) = in_file(memory, elf, file)
             && let Some(runtime) = try_landmarks(elf, landmarks)
         {
@@ -291,7 +291,7 @@ fn resolve(
     }
     let mut failure = FindError::Unrecognised(version);
     for build in builds {
-        let Some(layout) = Layout::of(version.major, version.minor, build) else {
+        let Some(layout) = Layout::of(version, build) else {
             continue;
         };
         match runtime(memory, version, layout, landmarks) {
@@ -365,7 +365,7 @@ fn runtime(
 /// The last resort: a pointer behind which everything fits.
 fn by_shape(memory: &dyn Memory, elf: &ElfImage, version: Version) -> Option<Runtime> {
     for build in Build::ALL {
-        let Some(layout) = Layout::of(version.major, version.minor, build) else {
+        let Some(layout) = Layout::of(version, build) else {
             continue;
         };
         let in_runtime = layout.get(Field::RuntimeInterpretersHead);

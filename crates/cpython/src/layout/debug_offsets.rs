@@ -101,7 +101,6 @@ impl Layout {
         debug: bool,
         bytes: &[u8],
     ) -> Result<Self, DebugOffsetsError> {
-        let Version { major, minor, .. } = header.version;
         let build = match (header.free_threaded, debug) {
             (false, false) => Build::Release,
             (false, true) => Build::Debug,
@@ -109,7 +108,7 @@ impl Layout {
             (true, true) => Build::FreeThreadedDebug,
         };
         let row = header.row()?;
-        let mut layout = Self::of(major, minor, build)
+        let mut layout = Self::of(header.version, build)
             .ok_or(DebugOffsetsError::UnknownVersion(header.version))?;
         // The list has no group lengths: before the final release its meaning is
         // known only for the very pre-release whose headers made the row.

@@ -92,11 +92,21 @@ pub struct Layout {
 const ABSENT: u32 = u32::MAX;
 
 impl Layout {
-    /// The generated row for a minor version and build, if there is one.
-    pub fn of(major: u8, minor: u8, build: Build) -> Option<Self> {
-        let row = table::ROWS
-            .iter()
-            .find(|row| row.version == (major, minor) && row.build == build)?;
+    /// The generated row for a version and build, if there is one.
+    ///
+    /// Where a patch release moved something, a minor version has several
+    /// rows: the oldest that is not older than the target counts, else the newest.
+    pub fn of(version: Version, build: Build) -> Option<Self> {
+        let rows = || {
+            table::ROWS
+                .iter()
+                .filter(|row| row.version == (version.major, version.minor) && row.build == build)
+        };
+        let micro = |row: &&Row| row.headers.split('.').nth(2)?.parse::<u8>().ok();
+        let row = rows()
+            .filter(|row| micro(row).is_some_and(|micro| micro >= version.micro))
+            .min_by_key(micro)
+            .or_else(|| rows().max_by_key(micro))?;
         let mut values = [ABSENT; table::FIELD_COUNT];
         for (field, value) in row.values {
             values[*field as usize] = *value;
@@ -153,5 +163,51 @@ impl fmt::Debug for Layout {
             .field("build", &self.build)
             .field("headers", &self.headers)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(minor: u8, micro: u8) -> Version {
+        Version {
+            major: 3,
+            minor,
+            micro,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        }
+    }
+
+    /// 3.7.4 moved the GIL within the runtime: each patch release gets the row
+    /// that was made for it, and one beyond the newest row gets the newest.
+    #[test]
+    fn the_row_follows_the_patch_release() {
+        let current = |micro| {
+            let layout = Layout::of(version(7, micro), Build::Release).unwrap();
+            layout.get(Field::RuntimeTstateCurrent).unwrap()
+        };
+        assert_eq!(current(0), current(3));
+        assert_ne!(current(3), current(4));
+        assert_eq!(current(4), current(16));
+        assert_eq!(current(99), current(16));
+    }
+
+    /// Every row has what the decoders need: a gap in the table is found here,
+    /// not in front of a target.
+    #[test]
+    fn every_row_serves_the_decoders() {
+        for row in table::ROWS {
+            let (major, minor) = row.version;
+            let version = Version {
+                major,
+                ..version(minor, 0)
+            };
+            let layout = Layout::of(version, row.build).unwrap();
+            let runtime = crate::Runtime::for_tests(version, layout);
+            crate::StackReader::new(&runtime).unwrap();
+            crate::CodeCache::new(&runtime).unwrap();
+        }
     }
 }

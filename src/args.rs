@@ -1,0 +1,207 @@
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser, Subcommand};
+use firefinch_process::Pid;
+use firefinch_report::{Format, LineStyle};
+
+/// Exit codes, shown in `--help`; part of the interface.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it failed: the message says at which step
+  2  wrong usage
+  3  nothing was sampled: the output says so too
+  4  the result could not be written where it was asked for; the message says where it is
+With -- COMMAND, the command's own exit status is passed on once it has ended
+(128 + N if signal N ended it), unless recording failed.";
+
+/// A sampling profiler for running processes: attach by PID, see the truth.
+#[derive(Debug, Parser)]
+#[command(name = "firefinch", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Say what was found in the target, and what profiling it cost
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sample a process into a file: a flame graph, or collapsed stacks
+    Record(RecordArgs),
+    /// Show what every thread is doing now
+    Dump(DumpArgs),
+    /// List the Python processes that can be profiled
+    Ps,
+}
+
+/// Samples a running process, or a command that is started for it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
+#[command(group = ArgGroup::new("target").required(true).args(["pid", "pid_argument", "program"]))]
+pub(crate) struct RecordArgs {
+    /// The process to sample
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<Pid>,
+
+    /// The process to sample
+    #[arg(value_name = "PID")]
+    pid_argument: Option<Pid>,
+
+    /// A command to start and sample until it ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) program: Vec<OsString>,
+
+    /// The file to write, or - for standard output [default: firefinch-PID-TIME.svg]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// The format: flamegraph (svg) or raw (collapsed stacks) [default: by the file's extension]
+    #[arg(short, long)]
+    pub(crate) format: Option<Format>,
+
+    /// How long to sample, in seconds or like 1m30s [default: until Ctrl-C or the target's end]
+    #[arg(short, long, value_parser = parse_duration)]
+    pub(crate) duration: Option<Length>,
+
+    /// Samples a second
+    #[arg(short, long, default_value = "100", value_name = "HZ")]
+    pub(crate) rate: NonZeroU32,
+
+    /// Show each thread as a root of its own, with its name
+    #[arg(short, long)]
+    pub(crate) threads: bool,
+
+    /// Sample waiting threads too
+    #[arg(short, long)]
+    pub(crate) idle: bool,
+
+    /// Sample only threads that hold the GIL
+    #[arg(short, long)]
+    pub(crate) gil: bool,
+
+    /// Tell functions apart by their first line, not by the current line
+    #[arg(short = 'F', long)]
+    function: bool,
+
+    /// Show no line numbers
+    #[arg(long, conflicts_with = "function")]
+    nolineno: bool,
+
+    /// Show whole paths of files
+    #[arg(long)]
+    pub(crate) full_filenames: bool,
+
+    /// Stop the target's threads for each read
+    #[arg(long)]
+    pub(crate) blocking: bool,
+
+    /// Do not stop the target (the default; accepted for py-spy's sake)
+    #[arg(long, conflicts_with = "blocking")]
+    nonblocking: bool,
+}
+
+/// Shows every thread's stack now.
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("target").required(true).args(["pid", "pid_argument"]))]
+pub(crate) struct DumpArgs {
+    /// The process to look at
+    #[arg(short, long, value_name = "PID")]
+    pid: Option<Pid>,
+
+    /// The process to look at
+    #[arg(value_name = "PID")]
+    pid_argument: Option<Pid>,
+
+    /// Show whole paths of files
+    #[arg(long)]
+    pub(crate) full_filenames: bool,
+
+    /// Stop the target's threads for the read
+    #[arg(long)]
+    pub(crate) blocking: bool,
+
+    /// Do not stop the target (the default; accepted for py-spy's sake)
+    #[arg(long, conflicts_with = "blocking")]
+    nonblocking: bool,
+}
+
+/// How long to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    Unlimited,
+    Limited(Duration),
+}
+
+impl RecordArgs {
+    /// The process to attach to, unless one is to be started.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.pid.or(self.pid_argument)
+    }
+
+    pub(crate) fn lines(&self) -> LineStyle {
+        match (self.function, self.nolineno) {
+            (true, _) => LineStyle::FunctionFirst,
+            (_, true) => LineStyle::None,
+            _ => LineStyle::Current,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        match self.duration {
+            Some(Length::Limited(duration)) => Some(duration),
+            Some(Length::Unlimited) | None => None,
+        }
+    }
+}
+
+impl DumpArgs {
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.pid.or(self.pid_argument)
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Length, String> {
+    if text == "unlimited" {
+        return Ok(Length::Unlimited);
+    }
+    let seconds = text.parse::<f64>().ok();
+    let duration = match seconds {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())?,
+        None => humantime::parse_duration(text).map_err(|e| e.to_string())?,
+    };
+    if duration.is_zero() {
+        return Err("it must be more than zero".to_owned());
+    }
+    Ok(Length::Limited(duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds, py-spy's word and compound times are understood; nonsense is not.
+    #[test]
+    fn durations() {
+        let limited = |s| Ok(Length::Limited(Duration::from_secs_f64(s)));
+        assert_eq!(parse_duration("30"), limited(30.0));
+        assert_eq!(parse_duration("0.5"), limited(0.5));
+        assert_eq!(parse_duration("1m30s"), limited(90.0));
+        assert_eq!(parse_duration("unlimited"), Ok(Length::Unlimited));
+        for wrong in ["0", "-1", "0s", "soon", "nan", "inf", "1e300", ""] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// The definition is consistent, which clap only checks when it runs.
+    #[test]
+    fn definition() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

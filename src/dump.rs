@@ -1,0 +1,123 @@
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use firefinch_cpython::Motion;
+use firefinch_memory::RemoteAddr;
+use firefinch_sampler::{Activity, Frame, Target, TargetThread};
+
+use crate::args::DumpArgs;
+use crate::failure::{Failure, printable};
+
+/// How long an interpreter that is starting is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Shows every thread's stack now.
+pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    let Some(pid) = args.pid() else {
+        return Err(Failure::new(
+            "no process given",
+            "dump needs a PID",
+            "firefinch dump PID",
+        ));
+    };
+    let begun = Instant::now();
+    let mut target = Target::attach(pid, PATIENCE).map_err(|error| Failure::attach(pid, &error))?;
+    target.refresh().map_err(|error| {
+        Failure::new(
+            format!("cannot list the threads of process {pid}"),
+            error,
+            "try again: the process may be ending",
+        )
+    })?;
+    let text = render(&mut target, args);
+    let mut out = io::stdout().lock();
+    // A reader that has seen enough (head) is no failure.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if verbose {
+        let cost = target.memory().cost();
+        eprintln!(
+            "took {:.1} ms; {} reads of {} bytes",
+            begun.elapsed().as_secs_f64() * 1e3,
+            cost.calls,
+            cost.bytes
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn render(target: &mut Target, args: &DumpArgs) -> String {
+    let mut text = String::new();
+    let process = target.process();
+    let exe = process.exe().map(|exe| exe.path.display().to_string());
+    let _ = writeln!(
+        text,
+        "Process {}: {}\nPython {}",
+        process.pid(),
+        printable(&exe.unwrap_or_default()),
+        target.runtime().version
+    );
+    let activities: Vec<_> = (0..target.threads().len())
+        .map(|index| target.activity(index))
+        .collect();
+    let motion = Motion::Running;
+    let holders = target.lock_holders();
+    // The list is newest first; people look for the main thread at the top.
+    for (index, activity) in activities.into_iter().enumerate().rev() {
+        let stack = target.stack(index, motion);
+        let Some(thread) = target.threads().get(index) else {
+            continue;
+        };
+        let _ = writeln!(text, "\n{}", heading(thread, activity, &holders));
+        match stack {
+            Ok(frames) if frames.is_empty() => text.push_str("    (no Python frames)\n"),
+            Ok(frames) => {
+                for frame in frames {
+                    let _ = writeln!(text, "    {}", line(&frame, args.full_filenames));
+                }
+            }
+            Err(lost) => {
+                let _ = writeln!(text, "    (not readable now: {lost})");
+            }
+        }
+    }
+    text
+}
+
+fn heading(thread: &TargetThread, activity: Activity, holders: &[RemoteAddr]) -> String {
+    let tid = match thread.tid {
+        Some(tid) => tid.to_string(),
+        None => format!("{:#x}", thread.python.ident),
+    };
+    let mut state = match activity {
+        Activity::Running => "running".to_owned(),
+        Activity::WaitingForGil => "waiting for the GIL".to_owned(),
+        Activity::Waiting(Some(name)) => format!("waiting in {name}"),
+        Activity::Waiting(None) => "waiting".to_owned(),
+        Activity::Unknown => "state unknown".to_owned(),
+    };
+    if holders.contains(&thread.python.state) {
+        state.push_str(", holds the GIL");
+    }
+    let name = thread.name.as_deref().unwrap_or("");
+    let interpreter = match thread.python.interpreter.id {
+        Some(id) if id != 0 => format!(" in interpreter {id}"),
+        _ => String::new(),
+    };
+    format!("Thread {tid} \"{}\"{interpreter}: {state}", printable(name))
+}
+
+fn line(frame: &Frame, full: bool) -> String {
+    let code = &frame.code;
+    let name = code.qualified_name.as_ref().unwrap_or(&code.name);
+    let file = if full {
+        &code.filename
+    } else {
+        &frame.short_file
+    };
+    let line = frame
+        .line
+        .map_or_else(|| "?".to_owned(), |line| line.to_string());
+    printable(&format!("{name} ({file}:{line})"))
+}

@@ -1,0 +1,57 @@
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use firefinch_profile::Profile;
+use firefinch_report::{Style, frame_label, grouped};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::printable;
+
+/// One line on the terminal that says how the recording goes.
+#[derive(Debug)]
+pub(crate) struct ProgressLine {
+    bar: ProgressBar,
+    shown: Instant,
+}
+
+const INTERVAL: Duration = Duration::from_millis(250);
+
+impl ProgressLine {
+    /// Hidden unless standard error is a terminal.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if !stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        bar.set_style(
+            ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()),
+        );
+        Self {
+            bar,
+            shown: Instant::now(),
+        }
+    }
+
+    pub(crate) fn update(&mut self, elapsed: Duration, profile: &Profile, style: &Style) {
+        if self.bar.is_hidden() || self.shown.elapsed() < INTERVAL {
+            return;
+        }
+        self.shown = Instant::now();
+        let hottest = profile.hottest(1);
+        let hottest = hottest
+            .first()
+            .map_or_else(String::new, |hot| frame_label(profile, style, &hot.frame));
+        self.bar.set_message(format!(
+            "{:.1} s · {} samples · {} lost · {}",
+            elapsed.as_secs_f64(),
+            grouped(profile.sample_count()),
+            grouped(profile.losses().total()),
+            printable(&hottest),
+        ));
+        self.bar.tick();
+    }
+
+    pub(crate) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,271 @@
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use firefinch_process::{Pid, Process};
+use firefinch_profile::Profile;
+use firefinch_report::{Format, Style, why_empty, write};
+use firefinch_sampler::{AttachError, End, Options, Recorder, Target};
+
+use crate::args::RecordArgs;
+use crate::failure::{Failure, NOTHING, printable};
+use crate::launch::Launched;
+use crate::output::Output;
+use crate::progress::ProgressLine;
+use crate::signals::Stop;
+use crate::summary::summary;
+
+/// How long an interpreter that is starting is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for a command that we started: a wrapper may prepare for long.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Samples a process into a file.
+pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure> {
+    let format = format(args)?;
+    let stop = Stop::listen()
+        .map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
+    match args.pid() {
+        Some(pid) => {
+            let path = args
+                .output
+                .clone()
+                .unwrap_or_else(|| default_name(pid, format));
+            let output = Output::open(&path)?;
+            let begun = Instant::now();
+            let target =
+                Target::attach(pid, PATIENCE).map_err(|error| Failure::attach(pid, &error))?;
+            let job = Job {
+                args,
+                format,
+                stop,
+                verbose,
+                begun,
+            };
+            job.record(target, &path, output)
+        }
+        None => launch(args, format, stop, verbose),
+    }
+}
+
+/// Starts a command, samples it, and passes on its exit status.
+fn launch(
+    args: &RecordArgs,
+    format: Format,
+    stop: Stop,
+    verbose: bool,
+) -> Result<ExitCode, Failure> {
+    // The name needs the PID, but the place must be known to be writable first.
+    let early = args.output.as_deref().map(Output::open).transpose()?;
+    let mut launched = Launched::start(&args.program)?;
+    let Some(pid) = launched.pid() else {
+        return Ok(launched.wait());
+    };
+    let path = args
+        .output
+        .clone()
+        .unwrap_or_else(|| default_name(pid, format));
+    let output = match early {
+        Some(output) => output,
+        None => Output::open(&path)?,
+    };
+    let begun = Instant::now();
+    let target = match Target::attach(pid, LAUNCH_PATIENCE) {
+        Ok(target) => target,
+        Err(error) => {
+            // Too short a life to be seen is no failure of the command.
+            let failure = if launched.is_running() {
+                Failure::attach(pid, &error)
+            } else {
+                ended_early(pid, &error)
+            };
+            failure.report();
+            launched.wait();
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let job = Job {
+        args,
+        format,
+        stop,
+        verbose,
+        begun,
+    };
+    let code = job.record(target, &path, output);
+    let failed = match &code {
+        Ok(code) => *code != ExitCode::SUCCESS,
+        Err(_) => true,
+    };
+    if launched.is_running() {
+        eprintln!("firefinch: the command runs on; waiting for its end");
+    }
+    let status = launched.wait();
+    if failed { code } else { Ok(status) }
+}
+
+fn ended_early(pid: Pid, error: &AttachError) -> Failure {
+    Failure::new(
+        format!("the command (PID {pid}) ended before it could be sampled"),
+        error,
+        "check that the command runs Python, and for longer than a moment",
+    )
+}
+
+/// Everything a recording needs besides its target.
+struct Job<'a> {
+    args: &'a RecordArgs,
+    format: Format,
+    stop: Stop,
+    verbose: bool,
+    begun: Instant,
+}
+
+impl Job<'_> {
+    fn record(&self, mut target: Target, path: &Path, output: Output) -> Result<ExitCode, Failure> {
+        let style = Style {
+            lines: self.args.lines(),
+            full_filenames: self.args.full_filenames,
+            thread_roots: self.args.threads,
+            title: None,
+        };
+        let attached = self.begun.elapsed();
+        let options = Options {
+            rate: self.args.rate,
+            duration: self.args.limit(),
+            idle: self.args.idle,
+            gil: self.args.gil,
+            blocking: self.args.blocking,
+        };
+        let command = command(target.process());
+        let mut recorder = Recorder::new(&target, &command, options);
+        let mut line = ProgressLine::new();
+        let cpu = Duration::ZERO;
+        let end = recorder.run(&mut target, &mut |progress| {
+            line.update(progress.tick.time, progress.profile, &style);
+            if self.stop.is_asked() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        line.clear();
+        if self.verbose {
+            self.explain(&target, &recorder, attached);
+        }
+        let mut profile = recorder.into_profile();
+        profile.meta.profiler_cpu_ns =
+            u64::try_from(Duration::ZERO.saturating_sub(cpu).as_nanos()).unwrap_or(0);
+        say_end(end, target.process().pid());
+        self.finish(&profile, &style, path, output)
+    }
+
+    fn finish(
+        &self,
+        profile: &Profile,
+        style: &Style,
+        path: &Path,
+        output: Output,
+    ) -> Result<ExitCode, Failure> {
+        let mut bytes = Vec::new();
+        write(profile, self.format, style, &mut bytes)
+            .map_err(|error| Failure::new("cannot make the report", error, "report this"))?;
+        output.write(&bytes)?;
+        eprintln!("{}", summary(profile, style));
+        if path.as_os_str() != "-" {
+            eprintln!("wrote {}", path.display());
+        }
+        match why_empty(profile) {
+            Some(why) => Err(Failure::new(
+                "nothing was sampled",
+                why,
+                "firefinch dump shows what its threads do; -i samples waiting threads too",
+            )
+            .with_code(NOTHING)),
+            None => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    fn explain(&self, target: &Target, recorder: &Recorder, attached: Duration) {
+        let runtime = target.runtime();
+        let memory = target.memory();
+        let cost = memory.cost();
+        eprintln!(
+            "Python {} ({:?}) at {}, found by {}; memory by {:?} and {:?}",
+            runtime.version,
+            runtime.layout().build(),
+            runtime.location(),
+            runtime.found_by,
+            memory.method(),
+            memory.scattered_method(),
+        );
+        let first = recorder
+            .first_sample()
+            .map_or("never".to_owned(), |first| milliseconds(attached + first));
+        eprintln!(
+            "attached in {}, first sample after {first}; slowest tick {}; {} reads of {} bytes; \
+             {} code objects; followed {} execs",
+            milliseconds(attached),
+            milliseconds(recorder.slowest_tick()),
+            cost.calls,
+            cost.bytes,
+            target.decoded(),
+            recorder.execs(),
+        );
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
+}
+
+fn say_end(end: End, pid: Pid) {
+    match end {
+        End::Duration | End::Interrupted => {}
+        End::Exited => eprintln!("firefinch: process {pid} has ended"),
+        End::Replaced => {
+            eprintln!("firefinch: process {pid} runs another program now, which is not Python");
+        }
+    }
+}
+
+/// What to call the target: its name only, as arguments may hold secrets.
+fn command(process: &Process) -> String {
+    let name = process
+        .exe()
+        .ok()
+        .and_then(|exe| Some(exe.path.file_name()?.to_string_lossy().into_owned()))
+        .or_else(|| process.comm().ok())
+        .unwrap_or_default();
+    format!("{} (PID {})", printable(&name), process.pid())
+}
+
+fn format(args: &RecordArgs) -> Result<Format, Failure> {
+    if let Some(format) = args.format {
+        return Ok(format);
+    }
+    let Some(path) = &args.output else {
+        return Ok(Format::Flamegraph);
+    };
+    if path.as_os_str() == "-" {
+        return Ok(Format::Flamegraph);
+    }
+    match (Format::from_path(path), path.extension()) {
+        (Some(format), _) => Ok(format),
+        (None, None) => Ok(Format::Flamegraph),
+        (None, Some(extension)) => Err(Failure::new(
+            format!("cannot tell the format of {}", path.display()),
+            format!("no format has the extension .{}", extension.display()),
+            "-f flamegraph or -f raw; by extension: .svg, or .txt, .folded, .collapsed",
+        )
+        .with_code(2)),
+    }
+}
+
+fn default_name(pid: Pid, format: Format) -> PathBuf {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    // No colons: they are not welcome in file names everywhere.
+    let time = time.replace(':', "-");
+    let extension = format.extension();
+    PathBuf::from(format!("firefinch-{pid}-{time}.{extension}"))
+}
