@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-KEYRING = "usr/share/keyrings/debian-archive-keyring.gpg"
+KEYRINGS = ("usr/share/keyrings/debian-archive-keyring.gpg", "usr/share/keyrings/debian-archive-keyring.pgp")
 FORMAT = "$(REPO_URI)|$(ORIGIN)|$(LABEL)"
 
 
@@ -25,6 +25,18 @@ def mirror():
         if origin == "Debian" and label == "Debian" and uri.startswith(("http://", "https://")):
             return uri.rstrip("/")
     return None
+
+
+def find_mirror(steps):
+    """The same, after fetching the package lists where there are none: without them apt cannot say whose they are."""
+    if mirror() is None and os.geteuid() == 0:
+        steps.run("read the machine's package lists", ["apt-get", "update"], "apt-get update")
+    return mirror()
+
+
+def keyring(root):
+    """The Debian archive keyring of the machine (root is "/") or of another root, None if it has none."""
+    return next((root / each for each in KEYRINGS if (root / each).is_file()), None)
 
 
 def proxies():

@@ -4,8 +4,10 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from .failure import Failure
@@ -65,12 +67,14 @@ def remove(path):
         raise Failure(
             f"{path} cannot be removed", f"{left[0]} is still mounted", f"umount {left[0]}; then scripts/pythons again"
         )
-    done = subprocess.run(
-        ["rm", "-rf", "--one-file-system", str(path)], check=False, capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        evidence = (done.stderr.strip().splitlines() or ["rm said nothing"])[-1]
-        raise Failure(f"{path} cannot be removed", evidence, f"rm -rf --one-file-system {path}")
+    for _ in range(5):
+        command = ["rm", "-rf", "--one-file-system", str(path)]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        time.sleep(0.3)  # what was killed a moment ago may still be writing its last
+    evidence = (done.stderr.strip().splitlines() or ["rm said nothing"])[-1]
+    raise Failure(f"{path} cannot be removed", evidence, shlex.join(command))
 
 
 def mounts_below(path):
@@ -96,28 +100,30 @@ def ensure(name, recipe, build, fresh=False):
     home = directory()
     try:
         (home / "logs").mkdir(parents=True, exist_ok=True)
-        writable = os.access(home, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise Failure(
-            f"{name} has nowhere to go", f"cannot write to {home}", "FIREFINCH_PYTHONS=DIR scripts/pythons"
-        )
+        before = stamp_of(name)
+        with locked(name) as lock:
+            if is_current(name, recipe) and (not fresh or stamp_of(name) != before):
+                return  # made by the one we waited for
+            replace(name, recipe, build, lock)
+    except OSError as error:
+        evidence = f"{error.filename or home}: {error.strerror}"
+        raise Failure(f"{name}: the cache cannot be used", evidence, "FIREFINCH_PYTHONS=DIR scripts/pythons") from error
+
+
+def replace(name, recipe, build, lock):
+    home = directory()
     final, partial, old = home / name, home / f"{name}.partial", home / f"{name}.old"
-    before = stamp_of(name)
-    with locked(name) as lock:
-        if is_current(name, recipe) and (not fresh or stamp_of(name) != before):
-            return  # made by the one we waited for
+    remove(partial)
+    remove(old)
+    log_of(name).write_text("", encoding="utf-8")
+    try:
+        tree, notes = build(partial, final, lock)
+        made = time.strftime("%Y-%m-%d %H:%M:%S")
+        stamp = {"recipe": recipe, "made": made, **notes}
+        (tree / STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
+        if final.exists():
+            final.rename(old)
+        tree.rename(final)
+    finally:
         remove(partial)
         remove(old)
-        log_of(name).write_text("", encoding="utf-8")
-        try:
-            tree, notes = build(partial, final, lock)
-            stamp = {"recipe": recipe, **notes}
-            (tree / STAMP).write_text(json.dumps(stamp, indent=1) + "\n", encoding="utf-8")
-            if final.exists():
-                final.rename(old)
-            tree.rename(final)
-        finally:
-            remove(partial)
-            remove(old)

@@ -41,30 +41,28 @@ def root():
 
 
 def ensure(fresh=False):
-    cache.ensure(NAME, RECIPE, build, fresh) if may_build() or not cache.is_current(NAME, RECIPE) else None
+    if cache.is_current(NAME, RECIPE) and not fresh:
+        return
+    refuse_unless_possible()
+    cache.ensure(NAME, RECIPE, build, fresh)
 
 
-def may_build():
-    return os.geteuid() == 0 and apt.is_here()
-
-
-def refuse():
+def refuse_unless_possible():
     if not apt.is_here():
         raise Failure(
             "Debian unstable's interpreters are not to be had",
             "no apt-get here: not a Debian-like machine",
             "uv python install 3.14 3.15, or pyenv install",
         )
-    raise Failure(
-        "Debian unstable's interpreters need root once",
-        f"debootstrap and chroot are for root, this is uid {os.geteuid()}",
-        f"sudo env FIREFINCH_PYTHONS={cache.directory()} scripts/pythons, or uv python install 3.14 3.15",
-    )
+    if os.geteuid() != 0:
+        raise Failure(
+            "Debian unstable's interpreters need root once",
+            f"debootstrap and chroot are for root, this is uid {os.geteuid()}",
+            f"sudo env FIREFINCH_PYTHONS={cache.directory()} scripts/pythons, or uv python install 3.14 3.15",
+        )
 
 
 def build(partial, _final, lock):
-    if not may_build():
-        refuse()
     steps = Steps(NAME, lock)
     network = f"apt-get update, a look into {steps.log}, then scripts/pythons again"
     if apt.missing_packages(["debootstrap", "debian-archive-keyring"]) or not shutil.which("debootstrap"):
@@ -74,20 +72,23 @@ def build(partial, _final, lock):
             ["apt-get", "install", "-y", "--no-install-recommends", "debootstrap", "debian-archive-keyring"],
             "apt-get install debootstrap",
         )
+    mirror = apt.find_mirror(steps)
     environment = apt.proxy_environment()
     isolated = isolation()
     bootstrap = [*isolated, "debootstrap", "--variant=minbase", "sid", partial]
     steps.run(
         "lay out Debian unstable",
-        bootstrap + ([apt.mirror()] if apt.mirror() else []),
+        bootstrap + ([mirror] if mirror else []),
         network,
         env=environment,
         more_logs=[partial / "debootstrap" / "debootstrap.log"],
     )
     configure(partial)
 
+    within = {**environment, "PATH": SYSTEM_PATH, "APT_CONFIG": None, "TMPDIR": None}
+
     def inside(what, *command):
-        steps.run(what, [*isolated, "chroot", partial, *command], network, env={**environment, "PATH": SYSTEM_PATH})
+        steps.run(what, [*isolated, "chroot", partial, *command], network, env=within)
 
     inside("read the package lists", "apt-get", "update")
     absent = without_candidate(partial)
@@ -96,7 +97,7 @@ def build(partial, _final, lock):
         inside("read the package lists of experimental", "apt-get", "update")
         absent = without_candidate(partial)
     wanted = [name for minor, names in PACKAGES.items() if minor not in absent for name in names]
-    inside("install " + ", ".join(minor for minor in PACKAGES if minor not in absent), "apt-get", "install", "-y", *wanted)
+    inside(f"install {len(wanted)} packages", "apt-get", "install", "-y", *wanted)
     inside("tidy up", "apt-get", "clean")
     gather_headers(partial)
     return partial, {"absent": absent}
@@ -161,7 +162,9 @@ def find():
     files = [file for file in files if file.is_file()]
     chroot = shutil.which("chroot", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if os.geteuid() == 0 and chroot:
-        return interpreter.ask_all([([chroot, str(tree), f"/usr/bin/{f.name}"], tree, f) for f in files])
+        found = interpreter.ask_all([([chroot, str(tree), f"/usr/bin/{f.name}"], tree, f) for f in files])
+        if found:  # root without CAP_SYS_CHROOT gets none
+            return found
     return interpreter.ask_all([(through_loader(file), "/", file) for file in files])
 
 
@@ -176,7 +179,10 @@ def find_through_loader():
 def through_loader(file):
     """argv that starts one of the root's programs without chroot. Python finds its library from argv[0]."""
     tree = root()
-    loader = Elf(file).interpreter or ""
+    try:
+        loader = Elf(file).interpreter or ""
+    except ValueError:
+        loader = ""  # a damaged file; starting it fails and says so
     libraries = ":".join(sorted(str(each) for each in tree.glob("usr/lib/*-linux-gnu*") if each.is_dir()))
     return [str(tree / loader.lstrip("/")), "--library-path", libraries, str(file)]
 
@@ -185,5 +191,6 @@ def reason(minor):
     """Why the complete root has no such interpreter."""
     stamp = cache.stamp_of(NAME) or {}
     if minor in stamp.get("absent", []):
-        return f"neither unstable nor experimental had python{minor} when {root()} was made"
+        made = stamp.get("made")
+        return f"not in unstable or experimental on {made}; later: scripts/pythons ensure --fresh {minor}"
     return f"{root()} has it, but it does not start"

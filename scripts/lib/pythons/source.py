@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 from . import apt, cache, debian, interpreter
 from .failure import Failure
@@ -9,7 +10,8 @@ from .steps import Steps
 
 NAME = "python3.13t"
 SUITE, PACKAGE = "trixie", "python3.13"
-OPTIONS = ["--disable-gil", "--disable-shared", "--disable-test-modules", "--with-ensurepip=no"]
+OPTIONS = ["--disable-gil", "--disable-shared", "--disable-test-modules", "--with-ensurepip=no", "CFLAGS=-w"]
+CHECK = "import sys, zlib; sys.exit(0 if sys._is_gil_enabled() is False else 'this build has a GIL')"
 TOOLS = ["gcc", "make", "libc6-dev", "xz-utils"]
 LIBRARIES = ["zlib1g-dev", "libffi-dev", "libssl-dev", "libsqlite3-dev", "libbz2-dev", "liblzma-dev"]
 RECIPE = {"version": 1, "package": PACKAGE, "suite": SUITE, "options": OPTIONS}
@@ -55,9 +57,11 @@ def build(partial, final, lock):
     again = f"a look into {steps.log}, then scripts/pythons ensure 3.13t"
     steps.run("unpack", ["tar", "-xf", archives[0], "-C", tree, "--strip-components=1"], again)
     steps.run("configure", ["./configure", "-q", f"--prefix={final}", *OPTIONS], again, cwd=tree)
-    steps.run("compile", ["make", "-s", f"-j{os.cpu_count() or 1}"], again, cwd=tree)
-    steps.run("install", ["make", "-s", "install", f"DESTDIR={installed}"], again, cwd=tree)
-    return installed / str(final).lstrip("/"), {"source": archives[0].name}
+    steps.run("compile", ["make", f"-j{os.cpu_count() or 1}"], again, cwd=tree)
+    steps.run("install", ["make", "install", f"DESTDIR={installed}"], again, cwd=tree)
+    result = installed / str(final).lstrip("/")
+    steps.run("try it", [result / "bin" / "python3.13t", "-c", CHECK], again)
+    return result, {"source": archives[0].name}
 
 
 def prepare_tools(steps):
@@ -86,9 +90,8 @@ def prepare_tools(steps):
 
 def download(steps, partial):
     """Fetches the source with a private apt, whose signature check must find a keyring that knows the suite."""
-    mirror = apt.mirror() or mirror_of_root()
-    keyrings = [each / apt.KEYRING for each in (debian.root().parents[-1], debian.root())]
-    keyrings = [each for each in keyrings if each.is_file()]
+    mirror = apt.find_mirror(steps) or mirror_of_root()
+    keyrings = [each for each in (apt.keyring(Path("/")), apt.keyring(debian.root())) if each]
     if not mirror or not keyrings:
         raise Failure(
             "the source of a free-threaded 3.13 is not to be had",
@@ -102,7 +105,8 @@ def download(steps, partial):
     (home / "apt.conf").write_text(APT.format(home=home), encoding="utf-8")
     environment = {"APT_CONFIG": str(home / "apt.conf")}
     for keyring in keyrings:
-        text = SOURCES.format(mirror=mirror, suite=SUITE, keyring=keyring)
+        shutil.copyfile(keyring, home / "keyring.gpg")  # apt goes by the name's end
+        text = SOURCES.format(mirror=mirror, suite=SUITE, keyring=home / "keyring.gpg")
         (home / "parts/debian.sources").write_text(text, encoding="utf-8")
         try:
             steps.run(f"look up {PACKAGE} in {SUITE}", ["apt-get", "update"], "apt-get update", env=environment)
@@ -110,6 +114,7 @@ def download(steps, partial):
         except Failure:
             if keyring is keyrings[-1]:
                 raise
+            steps.say(f"not with {keyring}; trying the next keyring")
     steps.run(
         "download the source",
         ["apt-get", "source", "--download-only", f"{PACKAGE}/{SUITE}"],

@@ -21,10 +21,12 @@ class Steps:
     def run(self, what, command, remedy, cwd=None, env=None, more_logs=()):
         """Runs one command to its end, or raises Failure with the log as its evidence.
 
-        `more_logs` are files that the command writes on its own; they are appended to the log when it fails.
+        `env` is added to the environment, a value of None removes. `more_logs` are files that the command writes on
+        its own; they are appended to the log when it fails.
         """
         command = [str(part) for part in command]
         start = time.monotonic()
+        together = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **(env or {})}
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"\n$ {' '.join(command)}\n")
             log.flush()
@@ -35,7 +37,7 @@ class Steps:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=cwd,
-                    env={**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **(env or {})},
+                    env={key: value for key, value in together.items() if value is not None},
                     start_new_session=True,
                     pass_fds=[self.lock],
                 )
@@ -67,7 +69,7 @@ class Steps:
                 if terminal or now - spoken >= QUIET_SECONDS:
                     spoken = now
                     line = (tail(self.log, 1) or [""])[0]
-                    self.say(f"{what} ... {now - start:.0f} s  {line[:60]}")
+                    self.say(f"{what} ... {now - start:.0f} s  {line[-60:]}")
 
     def say(self, text, last=False):
         line = f"pythons: {self.artefact}: {text}"
