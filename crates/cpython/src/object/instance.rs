@@ -26,7 +26,7 @@ impl Objects<'_> {
         let has = |field| {
             self.layout
                 .get(field)
-                .is_some_and(|bit| u32::try_from(bit).is_ok_and(|b| flags >> b & 1 == 1))
+                .is_some_and(|mask| flags & mask as u64 != 0)
         };
         if has(Field::TpflagsManagedDict) {
             return self.managed(object, kind, has(Field::TpflagsInlineValues));
@@ -75,8 +75,8 @@ impl Objects<'_> {
                 return self.cached(kind, values);
             }
         } else if dict.get() & 1 == 1 {
-            // 3.12: one slot for both; values have the low bit set.
-            return self.cached(kind, dict.untagged(1));
+            // 3.12: one slot for both; values are marked by pointing a byte too low.
+            return self.cached(kind, dict.offset(1));
         }
         if dict.is_null() {
             Ok(Vec::new())
