@@ -3,9 +3,9 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use firefinch_cpython::Motion;
 use firefinch_memory::RemoteAddr;
-use firefinch_sampler::{Activity, Frame, Target, TargetThread};
+use firefinch_process::Stopper;
+use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motion, stop_running};
 
 use crate::args::DumpArgs;
 use crate::failure::{Failure, printable};
@@ -58,26 +58,32 @@ fn render(target: &mut Target, args: &DumpArgs) -> String {
         printable(&exe.unwrap_or_default()),
         target.runtime().version
     );
-    let activities: Vec<_> = (0..target.threads().len())
-        .map(|index| target.activity(index))
-        .collect();
-    let motion = Motion::Running;
+    let activities = target.activities();
+    let mut stopper = args.blocking.then(|| Stopper::new(target.process()));
+    let stopped = stopper
+        .as_mut()
+        .map(|stopper| stop_running(stopper, target, &activities));
     let holders = target.lock_holders();
     // The list is newest first; people look for the main thread at the top.
     for (index, activity) in activities.into_iter().enumerate().rev() {
-        let stack = target.stack(index, motion);
+        let Some(thread) = target.threads().get(index) else {
+            continue;
+        };
+        let motion = motion(stopped.as_ref(), thread, activity);
+        let stack = motion.map(|motion| target.stack(index, motion));
         let Some(thread) = target.threads().get(index) else {
             continue;
         };
         let _ = writeln!(text, "\n{}", heading(thread, activity, &holders));
         match stack {
-            Ok(frames) if frames.is_empty() => text.push_str("    (no Python frames)\n"),
-            Ok(frames) => {
+            Err(NotStopped) => text.push_str("    (could not be stopped)\n"),
+            Ok(Ok(frames)) if frames.is_empty() => text.push_str("    (no Python frames)\n"),
+            Ok(Ok(frames)) => {
                 for frame in frames {
                     let _ = writeln!(text, "    {}", line(&frame, args.full_filenames));
                 }
             }
-            Err(lost) => {
+            Ok(Err(lost)) => {
                 let _ = writeln!(text, "    (not readable now: {lost})");
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use firefinch_process::{Pid, Process};
 use firefinch_profile::Profile;
 use firefinch_report::{Format, Style, why_empty, write};
-use firefinch_sampler::{AttachError, End, Options, Recorder, Target};
+use firefinch_sampler::{AttachError, End, Options, Recorder, Target, own_cpu_time};
 
 use crate::args::RecordArgs;
 use crate::failure::{Failure, NOTHING, printable};
@@ -140,7 +140,7 @@ impl Job<'_> {
         let command = command(target.process());
         let mut recorder = Recorder::new(&target, &command, options);
         let mut line = ProgressLine::new();
-        let cpu = Duration::ZERO;
+        let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {
             line.update(progress.tick.time, progress.profile, &style);
             if self.stop.is_asked() {
@@ -155,7 +155,7 @@ impl Job<'_> {
         }
         let mut profile = recorder.into_profile();
         profile.meta.profiler_cpu_ns =
-            u64::try_from(Duration::ZERO.saturating_sub(cpu).as_nanos()).unwrap_or(0);
+            u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
         say_end(end, target.process().pid());
         self.finish(&profile, &style, path, output)
     }

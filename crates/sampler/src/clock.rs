@@ -34,6 +34,11 @@ fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
+/// The processor time that this process has used so far.
+pub fn own_cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
 impl Clock {
     /// The first tick is due at once.
     pub(crate) fn start(interval: Duration) -> Self {

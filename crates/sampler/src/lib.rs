@@ -11,10 +11,12 @@ mod clock;
 mod paths;
 mod recorder;
 mod state;
+mod stop;
 mod target;
 
 pub use attach::AttachError;
-pub use clock::Tick;
+pub use clock::{Tick, own_cpu_time};
 pub use recorder::{End, Options, Progress, Recorder};
 pub use state::Activity;
+pub use stop::{NotStopped, motion, stop_running};
 pub use target::{Frame, Lost, Target, TargetThread};

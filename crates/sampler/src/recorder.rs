@@ -3,8 +3,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use firefinch_cpython::Motion;
-use firefinch_process::Tid;
+use firefinch_process::{Stopper, Tid};
 use firefinch_profile::{
     FrameKind, LossReason, Meta, Process, ProcessId, Profile, Sample, StackId, ThreadId,
     ThreadState,
@@ -12,6 +11,7 @@ use firefinch_profile::{
 
 use crate::clock::{Clock, Tick};
 use crate::state::Activity;
+use crate::stop::{motion, stop_running};
 use crate::target::{Frame, Target};
 
 /// What to record, and how often.
@@ -62,6 +62,7 @@ pub struct Recorder {
     execs: u32,
     first_sample: Option<Duration>,
     slowest_tick: Duration,
+    stopper: Option<Stopper>,
 }
 
 /// After an exec a new interpreter takes tens of milliseconds to start; a
@@ -77,7 +78,9 @@ impl Recorder {
         meta.gil_only = options.gil;
         let mut profile = Profile::new(meta);
         let process = profile.add_process(process_entry(target, command));
+        let stopper = options.blocking.then(|| Stopper::new(target.process()));
         Self {
+            stopper,
             options,
             profile,
             process,
@@ -156,16 +159,18 @@ impl Recorder {
         if target.refresh().is_err() || target.image_gone() {
             return self.after_loss(target);
         }
-        let motion = Motion::Running;
+        let activities = target.activities();
+        let mut stopper = self.stopper.take();
+        let stopped = stopper
+            .as_mut()
+            .map(|stopper| stop_running(stopper, target, &activities));
         let holders = target.lock_holders();
         let mut gone = false;
-        for index in 0..target.threads().len() {
+        for (index, activity) in activities.into_iter().enumerate() {
             let Some(thread) = target.threads().get(index) else {
                 break;
             };
             let holds_gil = holders.contains(&thread.python.state);
-            // A stopped thread's state says only that we stopped it.
-            let activity = target.activity(index);
             let wanted = if self.options.gil {
                 holds_gil
             } else {
@@ -174,6 +179,10 @@ impl Recorder {
             if !wanted {
                 continue;
             }
+            let Ok(motion) = motion(stopped.as_ref(), thread, activity) else {
+                self.profile.lose(LossReason::StopFailed, 1);
+                continue;
+            };
             match target.stack(index, motion) {
                 Ok(frames) if frames.is_empty() => {
                     if activity.is_active() {
@@ -201,6 +210,8 @@ impl Recorder {
                 }
             }
         }
+        drop(stopped);
+        self.stopper = stopper;
         if gone {
             // A thread that could not be read may have ended.
             target.forget_threads();

@@ -168,9 +168,7 @@ impl Target {
         &self.python.threads
     }
 
-    /// What the thread at `index` is doing, and whether it holds the lock it
-    /// runs under.
-    pub fn activity(&self, index: usize) -> Activity {
+    fn activity(&self, index: usize) -> Activity {
         let Some(thread) = self.python.threads.get(index) else {
             return Activity::Unknown;
         };
@@ -179,6 +177,13 @@ impl Target {
             Some(Ok(look)) => Activity::of(&look, gil),
             _ => Activity::Unknown,
         }
+    }
+
+    /// What each thread is doing, in the order of [`threads`](Self::threads).
+    pub fn activities(&self) -> Vec<Activity> {
+        (0..self.python.threads.len())
+            .map(|index| self.activity(index))
+            .collect()
     }
 
     /// The thread states that hold a lock now: one per lock at most.
