@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 
 LIFE = 120
@@ -129,14 +130,22 @@ def block(**truth):
 
 
 def native_id():
-    """The calling thread's id as the kernel knows it (3.8 made it public)."""
+    """The calling thread's id as the kernel knows it.
+
+    Public from 3.8 on; before, it takes a /proc (Linux 3.17).
+    """
+    if hasattr(threading, "get_native_id"):
+        return threading.get_native_id()
     return int(os.readlink("/proc/thread-self").rpartition("/")[2])
 
 
-def scheduling_state(thread):
-    """One letter: R for running or runnable, S for asleep."""
-    with open("/proc/self/task/%d/stat" % thread) as stat:
-        return stat.read().rpartition(")")[2].split()[0]
+def may_sleep(thread):
+    """False for a thread that runs or could; True too where there is no /proc."""
+    try:
+        with open("/proc/self/task/%d/stat" % thread) as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "S"
+    except (OSError, IOError):
+        return True
 
 
 def system_call(thread):
@@ -152,14 +161,14 @@ def settle(threads, looks=20):
     """Wait until `threads` (ident to native id) sleep; return their stacks.
 
     They count as settled when each was found asleep on the same lines that
-    many looks in a row, with the interpreter free to run in between.
+    many looks in a row, with the interpreter free to run them in between.
     """
     seen, same = None, 0
     while same < looks:
         time.sleep(0.005)
         frames = sys._current_frames()
         now = dict((ident, stack_of(frames[ident])) for ident in threads)
-        asleep = all(scheduling_state(tid) == "S" for tid in threads.values())
+        asleep = all(may_sleep(tid) for tid in threads.values())
         same = same + 1 if asleep and now == seen else 0
         seen = now
     return seen

@@ -59,7 +59,7 @@ def module_caller(directory, name):
 def deep_directory(root):
     """A directory whose path, with a file in it, is nearly PATH_MAX long."""
     path, part = root, b"d" * 200
-    while len(path) + 2 * len(part) < LONGEST_PATH:
+    while len(path) + len(part) + len(b"//tiefer.py") < LONGEST_PATH:
         path = os.path.join(path, part)
         os.mkdir(path)
     return path
