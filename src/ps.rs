@@ -251,7 +251,9 @@ mod tests {
             lines[1],
             "      7  root      3.11.7  python \u{fffd}[31mapp"
         );
-        let end = lines[2].strip_prefix("4194304  www-data  3.11.7  ").unwrap();
+        let end = lines[2]
+            .strip_prefix("4194304  www-data  3.11.7  ")
+            .unwrap();
         assert_eq!(end, format!("{}…", "x".repeat(MAX_COMMAND)));
     }
 }
