@@ -64,7 +64,7 @@ def refuse_unless_possible():
 
 def build(partial, _final, lock):
     steps = Steps(NAME, lock)
-    network = f"apt-get update, a look into {steps.log}, then scripts/pythons again"
+    network = "apt-get update (is the mirror within reach?), then scripts/pythons again"
     if apt.missing_packages(["debootstrap", "debian-archive-keyring"]) or not shutil.which("debootstrap"):
         steps.run("read the machine's package lists", ["apt-get", "update"], network)
         steps.run(

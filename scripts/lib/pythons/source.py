@@ -56,7 +56,7 @@ def build(partial, final, lock):
     tree.mkdir()
     again = f"a look into {steps.log}, then scripts/pythons ensure 3.13t"
     steps.run("unpack", ["tar", "-xf", archives[0], "-C", tree, "--strip-components=1"], again)
-    steps.run("configure", ["./configure", "-q", f"--prefix={final}", *OPTIONS], again, cwd=tree)
+    steps.run("configure", ["./configure", f"--prefix={final}", *OPTIONS], again, cwd=tree)
     steps.run("compile", ["make", f"-j{os.cpu_count() or 1}"], again, cwd=tree)
     steps.run("install", ["make", "install", f"DESTDIR={installed}"], again, cwd=tree)
     result = installed / str(final).lstrip("/")
@@ -109,7 +109,12 @@ def download(steps, partial):
         text = SOURCES.format(mirror=mirror, suite=SUITE, keyring=home / "keyring.gpg")
         (home / "parts/debian.sources").write_text(text, encoding="utf-8")
         try:
-            steps.run(f"look up {PACKAGE} in {SUITE}", ["apt-get", "update"], "apt-get update", env=environment)
+            steps.run(
+                f"look up {PACKAGE} in {SUITE}",
+                ["apt-get", "update"],
+                "apt-get update (is the mirror within reach?)",
+                env=environment,
+            )
             break
         except Failure:
             if keyring is keyrings[-1]:
