@@ -1,0 +1,230 @@
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Interpreter, PATIENCE, eventually};
+
+/// Gives a process a `/proc` of its own in another root, in a mount namespace
+/// that vanishes with it, and leaves it its PID.
+const WITH_PROC: [&str; 5] = [
+    "unshare",
+    "--mount",
+    "sh",
+    "-c",
+    r#"mount -t proc proc "$0/proc" && exec "$@""#,
+];
+
+/// A program that told its truth and now stands where it said, until dropped.
+#[derive(Debug)]
+pub(crate) struct Target {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    stderr: File,
+    /// What follows `ready` in its first line.
+    pub(crate) ready: String,
+    pub(crate) truth: Value,
+    place: Place,
+}
+
+/// Where a target's files are, for us and for it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    directory: TempDir,
+    inside: PathBuf,
+}
+
+impl Place {
+    /// A new directory that `python` can see.
+    pub(crate) fn below(python: &Interpreter) -> Self {
+        let above = python.root.join("tmp");
+        let directory = tempfile::Builder::new()
+            .prefix("firefinch-e2e-")
+            .tempdir_in(above)
+            .expect("the root's /tmp can be written to");
+        let seen = directory.path().strip_prefix(&python.root).unwrap();
+        let inside = Path::new("/").join(seen);
+        Self { directory, inside }
+    }
+
+    /// The directory as we see it.
+    pub(crate) fn outside(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The directory as the target sees it.
+    pub(crate) fn inside(&self) -> &Path {
+        &self.inside
+    }
+}
+
+/// The directory of the programs.
+pub(crate) fn programs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets")
+}
+
+/// The command that runs `program` of `tests/targets` under `python`.
+pub(crate) fn python_command(python: &Interpreter, program: &str, place: &Place) -> Command {
+    let mut command = if python.is_elsewhere() {
+        for entry in fs::read_dir(programs()).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension() == Some(OsStr::new("py")) {
+                let copy = place.outside().join(file.file_name().unwrap());
+                fs::copy(&file, copy).unwrap();
+            }
+        }
+        let [unshare, rest @ ..] = WITH_PROC;
+        let mut command = Command::new(unshare);
+        command.args(rest).arg(&python.root).args(&python.command);
+        command.arg(place.inside().join(program));
+        command
+    } else {
+        let (first, rest) = python.command.split_first().unwrap();
+        let mut command = Command::new(first);
+        command.args(rest).arg(programs().join(program));
+        command
+    };
+    prepare(&mut command, place);
+    command
+}
+
+/// The same surroundings for every target.
+pub(crate) fn prepare(command: &mut Command, place: &Place) {
+    command
+        .env_remove("PYTHONPATH")
+        .env_remove("PYTHONHOME")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("TMPDIR", place.inside())
+        .env("LC_ALL", "C.UTF-8");
+}
+
+/// How `/proc/PID/task/TID/syscall` begins for read(0, ...) (proc_pid_syscall(5)).
+fn read_of_stdin() -> String {
+    format!("{} 0x0 ", libc::SYS_read)
+}
+
+impl Target {
+    /// Starts `program` of `tests/targets` under `python`.
+    pub(crate) fn start(python: &Interpreter, program: &str) -> Self {
+        Self::start_with(python, program, &[])
+    }
+
+    /// The same with arguments for the program.
+    pub(crate) fn start_with(python: &Interpreter, program: &str, args: &[&str]) -> Self {
+        let place = Place::below(python);
+        let mut command = python_command(python, program, &place);
+        command.args(args);
+        Self::run(command, place)
+    }
+
+    /// Runs a command that says `ready` and its truth.
+    pub(crate) fn run(mut command: Command, place: Place) -> Self {
+        let stderr = tempfile::tempfile().expect("a temporary file");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr.try_clone().unwrap());
+        let mut child = command.spawn().expect("the target starts");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut target = Self {
+            child,
+            stdin,
+            lines,
+            stderr,
+            ready: String::new(),
+            truth: Value::Null,
+            place,
+        };
+        target.ready = target.line_after("ready ");
+        let truth = target.line_after("truth ");
+        target.truth = serde_json::from_str(&truth).expect("the truth is JSON");
+        target
+    }
+
+    /// The rest of its next line, which must begin with `word`.
+    pub(crate) fn line_after(&mut self, word: &str) -> String {
+        let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            panic!("the target did not say {word:?}: {}", self.messages());
+        };
+        let rest = line.strip_prefix(word);
+        let rest = rest.unwrap_or_else(|| panic!("{word:?} in {line:?}: {}", self.messages()));
+        rest.to_owned()
+    }
+
+    fn messages(&mut self) -> String {
+        let mut text = String::new();
+        self.stderr.rewind().unwrap();
+        let _ = self.stderr.read_to_string(&mut text);
+        text
+    }
+
+    /// Itself, once one of its threads waits for stdin in the kernel: it says
+    /// that it is ready a moment before it does.
+    pub(crate) fn settled(self) -> Self {
+        eventually("the target waits for stdin", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            tasks
+                .flatten()
+                .filter_map(|task| fs::read_to_string(task.path().join("syscall")).ok())
+                .any(|call| call.starts_with(&read_of_stdin()))
+                .then_some(())
+        });
+        self
+    }
+
+    /// Its PID as we see it.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// The PID as an argument.
+    pub(crate) fn pid_arg(&self) -> String {
+        self.pid().to_string()
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Writes a line to its stdin.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is open");
+        stdin.write_all(line.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Closes its stdin, which asks it to end, and waits for that.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        self.stdin = None;
+        eventually("the target's end", || self.child.try_wait().unwrap())
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
