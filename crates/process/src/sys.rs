@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use crate::Pid;
+use crate::{Pid, Tid};
 
 /// A file descriptor for the process; polls readable once all its threads are
 /// gone. ENOSYS before Linux 5.3.
@@ -23,4 +23,87 @@ pub(crate) fn exists(pid: Pid) -> bool {
     // SAFETY: signal 0 is not delivered; the call only checks for existence.
     let result = unsafe { libc::kill(pid.get(), 0) };
     result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// What `waitid` tells about a thread we trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEvent {
+    /// Nothing yet.
+    None,
+    /// It stands still. `event` is PTRACE_EVENT_STOP (128) for an interrupt or
+    /// a group-stop, 0 when a signal is about to be delivered.
+    Stopped { signal: i32, event: i32 },
+    /// It has ended and is reaped.
+    Ended,
+}
+
+/// What [`wait_now`] takes notice of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Collect {
+    Stops,
+    Ends,
+    Both,
+}
+
+/// Asks, without waiting, what became of a thread we trace.
+pub(crate) fn wait_now(tid: Tid, collect: Collect) -> io::Result<WaitEvent> {
+    let kinds = match collect {
+        Collect::Stops => libc::WSTOPPED,
+        Collect::Ends => libc::WEXITED,
+        Collect::Both => libc::WSTOPPED | libc::WEXITED,
+    };
+    let options = kinds | libc::WNOHANG | libc::__WALL;
+    let id = libc::id_t::from(tid.get().unsigned_abs());
+    // SAFETY: siginfo_t is made of integers and pointers that we never follow,
+    // for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one siginfo_t, to a place of that size.
+    let result = unsafe { libc::waitid(libc::P_PID, id, &mut info, options) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid fills in the fields for SIGCHLD, or leaves them zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(WaitEvent::None);
+    }
+    Ok(match info.si_code {
+        libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED => WaitEvent::Ended,
+        _ => WaitEvent::Stopped {
+            signal: status & 0xff,
+            event: status >> 8,
+        },
+    })
+}
+
+/// Becomes the tracer of a thread, without stopping it.
+pub(crate) fn seize(tid: Tid) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: without options, neither pointer is followed.
+    let result = unsafe { libc::ptrace(libc::PTRACE_SEIZE, tid.get(), none, none) };
+    check(result)
+}
+
+/// Has a thread we trace stop as soon as it can.
+pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the request takes neither pointer.
+    let result = unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, tid.get(), none, none) };
+    check(result)
+}
+
+/// Lets a thread that stands still go, delivering `signal` unless it is 0.
+pub(crate) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    let signal = libc::c_long::from(signal);
+    // SAFETY: the last argument is a signal number, not a pointer.
+    let result = unsafe { libc::ptrace(libc::PTRACE_DETACH, tid.get(), none, signal) };
+    check(result)
+}
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }

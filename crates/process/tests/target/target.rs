@@ -5,12 +5,15 @@
 //! - `end N`: tells counting thread N to return
 //! - `churn`: one more thread that starts short-lived threads for ever
 //! - `wait`: one more thread that waits to read from a pipe that stays empty
+//! - `vfork FIFO`: one more thread that starts a child, which waits for a
+//!   writer of the FIFO while the thread waits inside `vfork`
 //! - `leave`: the first thread ends, alone; the others run on
 //! - `exec PROGRAM [ARG]`: replaces itself
 //!
 //! Each is answered by a line once done, `leave` and `exec` excepted. It ends
 //! with its standard input.
 
+use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -46,6 +49,34 @@ fn churn() {
             let _ = thread.join();
         }
         COUNTERS[63].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Starts `true` with its standard input from a FIFO. The C library starts
+/// children as `vfork` does: the calling thread waits until the child has
+/// opened its files and called exec.
+fn vfork(fifo: &CStr) {
+    let path = c"/bin/true";
+    let mut argv = [path.as_ptr().cast_mut(), std::ptr::null_mut()];
+    let environment = [std::ptr::null_mut()];
+    let mut pid = 0;
+    // SAFETY: all pointers are to values that outlive the calls, strings and
+    // arrays end as they must, and the actions are used between their
+    // initialization and destruction only.
+    unsafe {
+        let mut actions = std::mem::zeroed();
+        libc::posix_spawn_file_actions_init(&mut actions);
+        libc::posix_spawn_file_actions_addopen(&mut actions, 0, fifo.as_ptr(), libc::O_RDONLY, 0);
+        libc::posix_spawn(
+            &mut pid,
+            path.as_ptr(),
+            &actions,
+            std::ptr::null(),
+            argv.as_mut_ptr(),
+            environment.as_ptr(),
+        );
+        libc::posix_spawn_file_actions_destroy(&mut actions);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
     }
 }
 
@@ -89,6 +120,12 @@ fn main() -> io::Result<()> {
                         let mut byte = [0];
                         let _ = io::Read::read(&mut &reader, &mut byte);
                     })?;
+            }
+            "vfork" => {
+                let fifo = CString::new(argument).map_err(io::Error::other)?;
+                thread::Builder::new()
+                    .name("vforker".to_owned())
+                    .spawn(move || vfork(&fifo))?;
             }
             "leave" => {
                 // SAFETY: ends the calling thread only and never returns, so
