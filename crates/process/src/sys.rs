@@ -52,7 +52,19 @@ pub(crate) fn wait_now(tid: Tid, collect: Collect) -> io::Result<WaitEvent> {
         Collect::Ends => libc::WEXITED,
         Collect::Both => libc::WSTOPPED | libc::WEXITED,
     };
-    let options = kinds | libc::WNOHANG | libc::__WALL;
+    if collect == Collect::Ends {
+        // Stops of tracees are taken "regardless of options" (kernel/exit.c,
+        // `wait_task_stopped`), so look first: an end is there to stay.
+        let peek = wait_with(tid, kinds | libc::WNOWAIT)?;
+        if peek != WaitEvent::Ended {
+            return Ok(WaitEvent::None);
+        }
+    }
+    wait_with(tid, kinds)
+}
+
+fn wait_with(tid: Tid, options: i32) -> io::Result<WaitEvent> {
+    let options = options | libc::WNOHANG | libc::__WALL;
     let id = libc::id_t::from(tid.get().unsigned_abs());
     // SAFETY: siginfo_t is made of integers and pointers that we never follow,
     // for which zero is a value.
