@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use firefinch_memory::RemoteAddr;
-use firefinch_process::Stopper;
+use firefinch_process::{AccessError, Stopper};
 use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motion, stop_running};
 
 use crate::args::DumpArgs;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
             "try again: the process may be ending",
         )
     })?;
-    let text = render(&mut target, args);
+    let text = render(&mut target, args).map_err(|error| Failure::access(pid, &error))?;
     let mut out = io::stdout().lock();
     // A reader that has seen enough (head) is no failure.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(target: &mut Target, args: &DumpArgs) -> String {
+fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     let mut text = String::new();
     let process = target.process();
     let exe = process.exe().map(|exe| exe.path.display().to_string());
@@ -59,7 +59,10 @@ fn render(target: &mut Target, args: &DumpArgs) -> String {
         target.runtime().version
     );
     let activities = target.activities();
-    let mut stopper = args.blocking.then(|| Stopper::new(target.process()));
+    let mut stopper = match args.blocking {
+        true => Some(Stopper::new(target.process())?),
+        false => None,
+    };
     let stopped = stopper
         .as_mut()
         .map(|stopper| stop_running(stopper, target, &activities));
@@ -88,7 +91,7 @@ fn render(target: &mut Target, args: &DumpArgs) -> String {
             }
         }
     }
-    text
+    Ok(text)
 }
 
 fn heading(thread: &TargetThread, activity: Activity, holders: &[RemoteAddr]) -> String {

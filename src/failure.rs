@@ -2,7 +2,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use firefinch_cpython::{DebugOffsetsError, FindError, Layout};
-use firefinch_process::{OpenError, Pid};
+use firefinch_process::{AccessError, OpenError, Pid};
 use firefinch_sampler::AttachError;
 
 /// It failed.
@@ -44,11 +44,17 @@ impl Failure {
         ExitCode::from(self.code)
     }
 
+    /// The kernel refuses, or the process is gone.
+    pub(crate) fn access(pid: Pid, error: &AccessError) -> Self {
+        let what = format!("cannot profile process {pid}");
+        Self::new(what, error, "run it as that process's user, or as root")
+    }
+
     pub(crate) fn attach(pid: Pid, error: &AttachError) -> Self {
         let what = format!("cannot profile process {pid}");
         match error {
             AttachError::Open(open) => Self::new(what, open, after_open(open)),
-            AttachError::Access(access) => Self::new(what, access, "remedy"),
+            AttachError::Access(access) => Self::access(pid, access),
             AttachError::NoInterpreter { error, exe, waited } => {
                 let exe = exe.as_deref().unwrap_or("(unreadable)");
                 let waited = if waited.is_zero() {

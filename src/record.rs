@@ -138,7 +138,8 @@ impl Job<'_> {
             blocking: self.args.blocking,
         };
         let command = command(target.process());
-        let mut recorder = Recorder::new(&target, &command, options);
+        let mut recorder = Recorder::new(&target, &command, options)
+            .map_err(|error| Failure::access(target.process().pid(), &error))?;
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{Stopper, Tid};
+use firefinch_process::{AccessError, Stopper, Tid};
 use firefinch_profile::{
     FrameKind, LossReason, Meta, Process, ProcessId, Profile, Sample, StackId, ThreadId,
     ThreadState,
@@ -71,15 +71,21 @@ const EXEC_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Recorder {
     /// A recorder for `target`, described by `command`.
-    pub fn new(target: &Target, command: &str, options: Options) -> Self {
+    ///
+    /// # Errors
+    /// [`AccessError`] if its threads are to be stopped and may not be.
+    pub fn new(target: &Target, command: &str, options: Options) -> Result<Self, AccessError> {
         let mut meta = Meta::at_rate(options.rate, SystemTime::now());
         meta.target = command.to_owned();
         meta.idle_threads = options.idle;
         meta.gil_only = options.gil;
         let mut profile = Profile::new(meta);
         let process = profile.add_process(process_entry(target, command));
-        let stopper = options.blocking.then(|| Stopper::new(target.process()));
-        Self {
+        let stopper = match options.blocking {
+            true => Some(Stopper::new(target.process())?),
+            false => None,
+        };
+        Ok(Self {
             stopper,
             options,
             profile,
@@ -88,7 +94,7 @@ impl Recorder {
             execs: 0,
             first_sample: None,
             slowest_tick: Duration::ZERO,
-        }
+        })
     }
 
     /// When the first sample was taken, since the start of the recording.

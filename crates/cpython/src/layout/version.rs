@@ -119,11 +119,11 @@ mod tests {
     /// The text is found among other bytes, and look-alikes are passed over.
     #[test]
     fn version_text_is_found_among_other_bytes() {
-        let text = b"\0\x003.1\0 13.8.1 (x)\03.8.18 (default, Aug  2 2026)\0";
+        let text = b"\0\x003.1\0 13.8.1 (x)\x003.8.18 (default, Aug  2 2026)\0";
         assert_eq!(Version::scan(text).unwrap().to_string(), "3.8.18");
-        let text = b"\02.7.18+ (default)\0";
+        let text = b"\x002.7.18+ (default)\0";
         assert_eq!(Version::scan(text).unwrap().to_string(), "2.7.18");
-        let text = b"\03.15.0rc2 (main)\0";
+        let text = b"\x003.15.0rc2 (main)\0";
         assert_eq!(Version::scan(text).unwrap().to_string(), "3.15.0rc2");
         assert_eq!(Version::scan(b"3.99999.1 (x) 3.8. (y)"), None);
     }
