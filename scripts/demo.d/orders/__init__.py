@@ -1,0 +1,1 @@
+"""Order processing: feed, workers (parse, price, check, store, confirm), report."""
