@@ -3,4 +3,5 @@
 //! tests compare it with what firefinch says.
 
 mod dump;
+mod record;
 mod support;

@@ -1,0 +1,281 @@
+//! `firefinch record` by PID: shares, options, formats.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{
+    Collapsed, Interpreter, Run, Target, TrueFrame, firefinch, for_every, for_every_that, programs,
+    true_stack,
+};
+
+/// Records collapsed stacks to standard output.
+pub(crate) fn record(target: &Target, options: &[&str]) -> (Collapsed, Run) {
+    let pid = target.pid_arg();
+    let fixed = ["record", "--pid", &pid, "-f", "raw", "-o", "-"];
+    let run = firefinch(fixed.iter().chain(options)).succeeded();
+    (Collapsed::parse(&run.stdout), run)
+}
+
+/// The number before `words` in the summary.
+fn summed_up(run: &Run, words: &str) -> u64 {
+    let before = run.stderr.split(words).next().unwrap_or_default();
+    let number = before.trim_end().rsplit(' ').next().unwrap_or_default();
+    let number = number.replace(',', "").parse();
+    number.unwrap_or_else(|_| panic!("a number of {words}: {}", run.stderr))
+}
+
+/// `name (file:line)`, as a report calls a frame.
+fn label(frame: &TrueFrame) -> String {
+    let file = frame.file.rsplit('/').next().unwrap();
+    format!("{} ({file}:{})", frame.name, frame.line)
+}
+
+/// A stack of the truth as collapsed frames, oldest first.
+fn labels(stack: &Value, label: impl Fn(&TrueFrame) -> String) -> Vec<String> {
+    true_stack(stack).iter().rev().map(label).collect()
+}
+
+/// The function that a label names.
+fn function(label: &str) -> &str {
+    label.split(" (").next().unwrap()
+}
+
+/// The shares of four functions come out as the program divided its time
+/// among them, the lines are those they can stand at, the counts add up to
+/// the time recorded, and the summary names the hottest.
+#[test]
+fn shares() {
+    const SECONDS: u64 = 2;
+    const RATE: u64 = 500;
+    for_every("record-shares", |python| {
+        let target = Target::start(python, "shares.py").settled();
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("shares.txt");
+        let path = file.to_str().unwrap();
+        let (seconds, rate) = (SECONDS.to_string(), RATE.to_string());
+        let pid = target.pid_arg();
+        let options = ["--duration", &seconds, "--rate", &rate, "-o", path];
+        let due = SECONDS * RATE;
+        // A machine that is too busy to sample says little of shares.
+        let quiet = (0..5).find_map(|_| {
+            let run = firefinch(["record", "-p", &pid].iter().chain(&options)).succeeded();
+            let missed = summed_up(&run, "ticks missed");
+            (missed * 20 <= due).then_some(run)
+        });
+        let run = quiet.expect("one recording of five with few ticks missed");
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains(&format!("wrote {path}")), "{run:#?}");
+        let collapsed = Collapsed::parse(&fs::read_to_string(&file).unwrap());
+        let total = collapsed.total();
+        let lost = summed_up(&run, "lost");
+        assert!(total + lost >= due * 9 / 10, "{total} of {due}: {run:#?}");
+        assert!(total <= due * 21 / 20, "{total} of {due}: {run:#?}");
+        for (name, share) in target.truth["shares"].as_object().unwrap() {
+            let share = share.as_f64().unwrap();
+            let seen = collapsed.count_of(name) as f64 / total as f64;
+            let sigma = (share * (1.0 - share) / total as f64).sqrt();
+            let bound = 5.0 * sigma + 0.02;
+            assert!((seen - share).abs() < bound, "{name}: {seen}: {run:#?}");
+        }
+        assert_callers(&target, &collapsed);
+        let hottest = run.stderr.lines().find(|line| line.contains("shares.py"));
+        assert!(hottest.unwrap().contains("takes_50"), "{}", run.stderr);
+    });
+}
+
+/// Below each function stands the one that calls it, at the line of the call.
+fn assert_callers(target: &Target, collapsed: &Collapsed) {
+    let caller = target.truth["caller"].as_str().unwrap();
+    let caller = format!("{caller} (shares.py:{})", target.truth["calls"]);
+    for (frames, _) in &collapsed.stacks {
+        let is_share = |frame: &String| frame.starts_with("takes_");
+        if let Some(at) = frames.iter().position(is_share) {
+            assert_eq!(frames[at - 1], caller);
+            assert_eq!(frames.len(), at + 1);
+        }
+        assert!(frames[0].starts_with("<module> (shares.py:"), "{frames:?}");
+        assert!(frames[1].starts_with("main (shares.py:"), "{frames:?}");
+    }
+}
+
+/// With -i every waiting thread is there, at its one true stack; with -t each
+/// thread is a root of its own, with its number and name.
+#[test]
+fn threads_and_idle() {
+    for_every("record-threads-idle", |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let (collapsed, _) = record(&target, &["-t", "-i", "-d", "0.5", "-r", "50"]);
+        for (name, known) in target.truth["threads"].as_object().unwrap() {
+            let root = format!("thread {} \"{name}\"", known["native_id"]);
+            let mut expected = vec![root.clone()];
+            expected.extend(labels(&known["stack"], label));
+            let own = collapsed.stacks.iter().filter(|(s, _)| s[0] == root);
+            let own: Vec<_> = own.collect();
+            assert!(!own.is_empty(), "{root}: {collapsed:#?}");
+            let busy = known["busy"].as_str();
+            for (stack, _) in &own {
+                let (rest, top) = match busy {
+                    Some(_) => stack.split_at(stack.len() - 1),
+                    None => (&stack[..], &[][..]),
+                };
+                assert_eq!(rest, expected);
+                assert_eq!(top.first().map(|top| function(top)), busy);
+            }
+        }
+        let threads = target.truth["threads"].as_object().unwrap().len() as u64;
+        let due = threads * 25;
+        let total = collapsed.total();
+        assert!(
+            (due * 8 / 10..=due * 11 / 10).contains(&total),
+            "{total} of {due}"
+        );
+    });
+}
+
+/// Without -i a waiting thread is in no sample, and a PID needs no flag.
+#[test]
+fn busy_only() {
+    for_every("record-busy-only", |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let pid = target.pid_arg();
+        let run = firefinch([
+            "record",
+            &pid,
+            "--nonblocking",
+            "-t",
+            "-d",
+            "0.5",
+            "-r",
+            "200",
+            "-f",
+            "raw",
+            "-o",
+            "-",
+        ]);
+        let collapsed = Collapsed::parse(&run.succeeded().stdout);
+        assert!(collapsed.total() > 0);
+        for (frames, _) in &collapsed.stacks {
+            assert!(frames[0].ends_with(" \"busy-worker\""), "{collapsed:#?}");
+        }
+    });
+}
+
+/// -F shows the line at which a function begins, --nolineno none, and
+/// --full-filenames the paths as the interpreter has them.
+#[test]
+fn labels_as_asked() {
+    for_every("record-labels", |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let known = &target.truth["threads"]["busy-worker"];
+        let short = ["-d", "0.2", "-r", "100"];
+        let expect = |option: &str, wanted: Vec<String>| {
+            let mut options = short.to_vec();
+            options.push(option);
+            let (collapsed, _) = record(&target, &options);
+            assert!(!collapsed.stacks.is_empty());
+            for (frames, _) in &collapsed.stacks {
+                let below = &frames[..frames.len() - 1];
+                assert_eq!(below, wanted, "{option}");
+            }
+            collapsed
+        };
+
+        let unnumbered = |frame: &TrueFrame| {
+            let file = frame.file.rsplit('/').next().unwrap();
+            format!("{} ({file})", frame.name)
+        };
+        let one = expect("--nolineno", labels(&known["stack"], unnumbered));
+        assert_eq!(one.stacks.len(), 1, "{one:#?}");
+        assert_eq!(one.stacks[0].0.last().unwrap(), "busy_loop (threads.py)");
+
+        let whole = |frame: &TrueFrame| format!("{} ({}:{})", frame.name, frame.file, frame.line);
+        expect("--full-filenames", labels(&known["stack"], whole));
+
+        let source = fs::read_to_string(programs().join("threads.py")).unwrap();
+        let defined = |name: &str| {
+            let start = format!("def {name}(");
+            source
+                .lines()
+                .position(|line| line.starts_with(&start))
+                .unwrap()
+                + 1
+        };
+        let options = ["-F", "-d", "0.2", "-r", "100"];
+        let (functions, _) = record(&target, &options);
+        assert_eq!(functions.stacks.len(), 1, "{functions:#?}");
+        let ours: Vec<_> = ["run_known", "be_busy", "busy_loop"]
+            .map(|name| format!("{name} (threads.py:{})", defined(name)))
+            .to_vec();
+        let frames = &functions.stacks[0].0;
+        assert!(frames.ends_with(&ours), "{frames:?}");
+    });
+}
+
+/// Where there is no GIL, -g says that nothing was sampled, and why.
+#[test]
+fn no_gil_to_hold() {
+    let without = |python: &Interpreter| python.free_threaded;
+    for_every_that("record-no-gil", without, |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let pid = target.pid_arg();
+        let run = firefinch(["record", "-g", "-d", "0.2", "-f", "raw", "-o", "-", &pid]);
+        assert_eq!(run.code, Some(3), "{run:#?}");
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains("nothing was sampled"), "{run:#?}");
+    });
+}
+
+/// A flame graph is the default format, by name, by extension and without
+/// either, and has the functions in it.
+#[test]
+fn flame_graph() {
+    for_every("record-flamegraph", |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let pid = target.pid_arg();
+        let place = tempfile::tempdir().unwrap();
+        let named = place.path().join("flame.svg");
+        let path = named.to_str().unwrap();
+        let variants = [
+            vec!["-o", path],
+            vec!["-o", "-"],
+            vec!["-o", "-", "--format", "flamegraph"],
+            vec!["-o", "-", "-f", "svg"],
+        ];
+        for options in variants {
+            let fixed = ["record", &pid, "-d", "0.1"];
+            let run = firefinch(fixed.iter().chain(&options)).succeeded();
+            let svg = match options[1] {
+                "-" => run.stdout,
+                path => fs::read_to_string(path).unwrap(),
+            };
+            assert!(svg.starts_with("<?xml"), "{options:?}: {svg:.200}");
+            assert!(svg.trim_end().ends_with("</svg>"), "{options:?}");
+            assert!(svg.contains("busy_loop (threads.py:"), "{options:?}");
+            assert!(!svg.contains("sleep_long"), "{options:?}");
+        }
+    });
+}
+
+/// Without -o the file is called after the process and the time, in the
+/// working directory, and the last line says so.
+#[test]
+fn default_name() {
+    let python = &Interpreter::all()[0];
+    let target = Target::start(python, "threads.py").settled();
+    let place = tempfile::tempdir().unwrap();
+    let mut command = crate::support::command(["record", &target.pid_arg(), "-d", "0.1"]);
+    command.current_dir(place.path());
+    let run = crate::support::Running::start(&mut command)
+        .end()
+        .succeeded();
+    let files: Vec<_> = fs::read_dir(place.path()).unwrap().flatten().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let name = files[0].file_name().into_string().unwrap();
+    assert!(
+        name.starts_with(&format!("firefinch-{}-", target.pid())),
+        "{name}"
+    );
+    assert!(name.ends_with(".svg"), "{name}");
+    assert!(run.stderr.contains(&format!("wrote {name}")), "{run:#?}");
+}
