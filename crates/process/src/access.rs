@@ -1,18 +1,10 @@
 use std::fmt;
 use std::io;
 
-use crate::{Errno, Pid, Step};
-
-/// The likely reason of a refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cause {
-    /// None of the known reasons fits.
-    NotPermitted,
-}
+use crate::{Cause, Diagnosis, Errno, Pid, Step};
 
 /// Something about a process that the kernel would not give.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessError {
     /// The process.
     pub pid: Pid,
@@ -20,19 +12,11 @@ pub struct AccessError {
     pub step: Step,
     /// The kernel's answer.
     pub errno: Errno,
-    /// The likely reason, when the answer was a refusal.
-    pub cause: Option<Cause>,
 }
 
 impl AccessError {
     pub(crate) fn new(pid: Pid, step: Step, errno: Errno) -> Self {
-        let cause = errno.is_denied().then_some(Cause::NotPermitted);
-        Self {
-            pid,
-            step,
-            errno,
-            cause,
-        }
+        Self { pid, step, errno }
     }
 
     pub(crate) fn io(pid: Pid, step: Step, error: &io::Error) -> Self {
@@ -42,6 +26,19 @@ impl AccessError {
     /// Whether it failed because the process is gone, not for want of permission.
     pub fn is_gone(&self) -> bool {
         self.errno.is_gone()
+    }
+
+    /// Finds out why it was refused, by trying what is allowed and what is
+    /// not; some 100 µs. `None` if it was not a refusal, or all is permitted
+    /// by now.
+    pub fn diagnose(&self) -> Option<Diagnosis> {
+        if !self.errno.is_denied() {
+            return None;
+        }
+        let mut diagnosis = Diagnosis::of(self.pid);
+        // The probes pass and yet this was refused: no known reason.
+        diagnosis.cause.get_or_insert(Cause::NotPermitted);
+        Some(diagnosis)
     }
 }
 

@@ -7,6 +7,8 @@
 //! workspace with `unsafe`; all of it is in `sys.rs`.
 
 mod access;
+mod container;
+mod diagnosis;
 mod error;
 mod list;
 mod maps;
@@ -15,9 +17,11 @@ mod module;
 mod namespace;
 mod owner;
 mod pid;
+mod probes;
 mod process;
 mod procfs;
 mod reaper;
+mod remedy;
 mod root;
 mod stat;
 mod stop;
@@ -25,7 +29,9 @@ mod sys;
 mod syscall;
 mod thread;
 
-pub use access::{AccessError, Cause};
+pub use access::AccessError;
+pub use container::{ContainerId, Place};
+pub use diagnosis::{Cause, Diagnosis};
 pub use error::{Errno, OpenError, Step};
 pub use list::list;
 pub use maps::{Backing, Device, Mapping, Perms};
@@ -34,6 +40,7 @@ pub use module::Module;
 pub use namespace::ThreadIds;
 pub use owner::{Gid, Owner, Uid};
 pub use pid::{NsTid, Pid, Tid};
+pub use probes::{Capabilities, OwnFacts, Probes, TargetFacts};
 pub use process::{ExePath, Process};
 pub use stat::{StartTime, TaskState};
 pub use stop::{StopOutcome, Stopped, Stopper};

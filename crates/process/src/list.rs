@@ -1,5 +1,5 @@
 use crate::procfs::ProcDir;
-use crate::{AccessError, Errno, Pid, Step};
+use crate::{AccessError, Pid, Step};
 
 /// All processes that `/proc` shows us, in the order of their numbers; those
 /// that end meanwhile, zombies and kernel threads included.
@@ -8,12 +8,8 @@ use crate::{AccessError, Errno, Pid, Step};
 /// [`AccessError`] if `/proc` cannot be read.
 pub fn list() -> Result<Vec<Pid>, AccessError> {
     let numbers = ProcDir::open("/proc").and_then(|dir| dir.list_numbers("."));
-    let numbers = numbers.map_err(|error| AccessError {
-        pid: own_pid(),
-        step: Step::ListProcesses,
-        errno: Errno::from(&error),
-        cause: None,
-    })?;
+    let numbers =
+        numbers.map_err(|error| AccessError::io(own_pid(), Step::ListProcesses, &error))?;
     let mut pids: Vec<Pid> = numbers.into_iter().filter_map(Pid::new).collect();
     pids.sort_unstable();
     Ok(pids)

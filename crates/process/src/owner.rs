@@ -3,11 +3,11 @@ use std::fmt;
 use crate::procfs::field;
 
 /// A user id, as our user namespace counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub u32);
 
 /// A group id, as our user namespace counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gid(pub u32);
 
 /// Whose process it is.
@@ -38,11 +38,25 @@ impl Owner {
 }
 
 impl Uid {
+    /// What the kernel shows for a user without a number in our user
+    /// namespace (kernel.overflowuid, 65534 unless changed).
+    pub const OVERFLOW: Self = Self(65534);
+
+    /// Whether it is that number. The user `nobody` has it too.
+    pub fn is_overflow(self) -> bool {
+        self == Self::OVERFLOW
+    }
+
     /// The user's name in our `/etc/passwd`. Directory services are not asked:
     /// a statically linked program cannot load their modules.
     pub fn name(self) -> Option<String> {
         name_in(&std::fs::read("/etc/passwd").ok()?, self)
     }
+}
+
+impl Gid {
+    /// What the kernel shows for a group without a number in our user namespace.
+    pub const OVERFLOW: Self = Self(65534);
 }
 
 impl fmt::Display for Uid {

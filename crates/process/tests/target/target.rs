@@ -10,8 +10,12 @@
 //! - `leave`: the first thread ends, alone; the others run on
 //! - `exec PROGRAM [ARG]`: replaces itself
 //!
+//! - `close`: makes itself not dumpable
+//!
 //! Each is answered by a line once done, `leave` and `exec` excepted. It ends
 //! with its standard input.
+//!
+//! Started as `diagnose PID` it only writes what it may do with that process.
 
 use std::ffi::{CStr, CString};
 use std::io::{self, BufRead, Write};
@@ -19,6 +23,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+
+use firefinch_process::{Diagnosis, Process};
 
 /// What a reader must find, at the address that is written first.
 static PATTERN: [u64; 4096] = pattern();
@@ -80,7 +86,25 @@ fn vfork(fifo: &CStr) {
     }
 }
 
+fn diagnose(pid: &str) -> io::Result<()> {
+    let pid = pid.parse().map_err(io::Error::other)?;
+    let diagnosis = Diagnosis::of(pid);
+    let mut out = io::stdout();
+    writeln!(out, "{:?}", diagnosis.cause)?;
+    let process = Process::open(pid).map_err(io::Error::other)?;
+    match process.memory() {
+        Ok(memory) => writeln!(out, "{:?}", memory.method()),
+        Err(error) => writeln!(out, "{error}"),
+    }
+}
+
 fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, command, pid] = &arguments[..]
+        && command == "diagnose"
+    {
+        return diagnose(pid);
+    }
     let mut out = io::stdout();
     let (pattern, counters) = (&raw const PATTERN, &raw const COUNTERS);
     writeln!(out, "{} {}", pattern.addr(), counters.addr())?;
@@ -131,6 +155,10 @@ fn main() -> io::Result<()> {
                 // SAFETY: ends the calling thread only and never returns, so
                 // nothing of this thread is used afterwards.
                 unsafe { libc::syscall(libc::SYS_exit, 0) };
+            }
+            "close" => {
+                // SAFETY: takes integers only.
+                unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
             }
             "exec" => return Err(Command::new(argument).args(words).exec()),
             _ => return Err(io::Error::other("unknown command")),
