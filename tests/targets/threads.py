@@ -1,14 +1,14 @@
 # -*- coding: utf-8 -*-
 """Threads that each wait in a known way, beside one that is busy.
 
-    MainThread     joins "announcer"                        futex
+    MainThread     joins "stdin-watcher"                    futex
     busy-worker    pure Python, in `busy_loop`              none: it runs
     sleeper        time.sleep, in `sleep_long`              clock_nanosleep
     lock-waiter    a lock that is never released            futex
     socket-waiter  recv on one end of a socket pair         recvfrom
     queue-waiter   queue.get, which waits on a condition    futex
     wärter-雀      a lock, under a name beyond ASCII        futex
-    announcer      waits for stdin to end                   read
+    stdin-watcher  waits for stdin to end                   read
 
 Ground truth: `threads` maps each name to `ident`, `native_id`, `state`, the
 whole `stack`, `syscalls` (what its wait may be called on one version and C
@@ -29,25 +29,28 @@ except ImportError:
 
 import groundtruth
 
+READ = ["read"]
+RECEIVE = ["recvfrom", "recv"]
 FUTEX = ["futex", "futex_time64"]
 SLEEP = ["clock_nanosleep", "nanosleep", "select", "pselect6"]
 NATIVE = {}
-BUSY = {}
 HELD = threading.Lock()
-GO = threading.Lock()
 
 
-def busy_loop(x):
+def busy_loop(said, x):
+    os.write(1, said)
     while True:
         x = (x * 31 + 7) % 1000003
         for step in (1, 2, 3):
             x ^= step
 
 
-def be_busy():
-    GO.acquire()
-    BUSY.update(groundtruth.working(sys._getframe(), "busy", busy_loop))
-    busy_loop(1)  # MARK busy
+def be_busy(waits):
+    """Say how all the others wait, once they do, and never wait again."""
+    known = truth(waits)
+    this = known["threads"]["busy-worker"]
+    this.update(groundtruth.working(sys._getframe(), "busy", busy_loop))
+    busy_loop(groundtruth.message(known), 1)  # MARK busy
 
 
 def sleep_long():
@@ -71,22 +74,12 @@ def watch_over_lock():
         pass
 
 
-def announce(others):
-    known = truth(others)
-    GO.release()
-    while "stack" not in BUSY:
-        time.sleep(0.01)
-    known["threads"]["busy-worker"].update(BUSY)
-    own = groundtruth.stack_of(sys._getframe())
-    own[-1]["line"] = groundtruth.marked_line(__file__, "announced")
-    known["threads"]["announcer"]["stack"] = own
-    known["threads"]["announcer"]["syscall_number"] = None
-    said = groundtruth.message(known)
-    return os.write(1, said) and os.read(0, 1)  # MARK announced
+def watch_stdin():
+    os.read(0, 1)
 
 
 def truth(waits):
-    """Names and stacks of all threads, once all but this one wait."""
+    """Names and stacks of all threads, once all but this one sleep."""
     everyone = dict((thread.name, thread) for thread in threading.enumerate())
     this = threading.current_thread().ident
     asleep = dict((e.ident, NATIVE[e.ident]) for e in everyone.values())
@@ -128,9 +121,7 @@ def main():
     groundtruth.limit_life()
     NATIVE[threading.current_thread().ident] = groundtruth.native_id()
     HELD.acquire()
-    GO.acquire()
     ours, theirs = socket.socketpair()
-    begin("busy-worker", be_busy)
     begin("sleeper", sleep_long)
     begin("lock-waiter", wait_for_lock)
     begin("socket-waiter", receive, theirs)
@@ -141,12 +132,14 @@ def main():
         "busy-worker": ("busy", []),
         "sleeper": ("idle", SLEEP),
         "lock-waiter": ("idle", FUTEX),
-        "socket-waiter": ("idle", ["recvfrom", "recv"]),
+        "socket-waiter": ("idle", RECEIVE),
         "queue-waiter": ("idle", FUTEX),
         "wärter-雀": ("idle", FUTEX),
-        "announcer": ("idle", ["read"]),
+        "stdin-watcher": ("idle", READ),
     }
-    begin("announcer", announce, waits).join()
+    watcher = begin("stdin-watcher", watch_stdin)
+    begin("busy-worker", be_busy, waits)
+    watcher.join()
     ours.close()
     os._exit(0)
 
