@@ -1,10 +1,11 @@
 use std::io::{self, Write as _};
+use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use firefinch_cpython::FindError;
-use firefinch_process::{AccessError, OpenError, Pid, Process, Uid, list};
+use firefinch_process::{AccessError, Cause, ContainerId, OpenError, Pid, Process, list};
 use firefinch_sampler::{AttachError, Target};
 
 use crate::failure::{Failure, printable};
@@ -15,17 +16,27 @@ struct Row {
     pid: Pid,
     user: String,
     version: String,
+    container: Option<ContainerId>,
     command: String,
 }
 
 /// Processes that are not in the list though they may be Python.
 #[derive(Debug, Default)]
 struct Unseen {
-    /// Not permitted: how many, and the first refusal.
-    denied: usize,
-    first: Option<AttachError>,
+    /// Not permitted, one entry for each kind of reason.
+    refused: Vec<Refused>,
     /// An interpreter that cannot be profiled, and why.
     unusable: Vec<String>,
+}
+
+/// Processes that may not be looked at for the same kind of reason.
+#[derive(Debug)]
+struct Refused {
+    count: usize,
+    kind: Option<Discriminant<Cause>>,
+    /// Of the first of them.
+    evidence: String,
+    next: String,
 }
 
 /// Lists the Python processes that can be profiled.
@@ -47,15 +58,22 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     if rows.is_empty() {
         eprintln!("firefinch: no Python process that can be profiled");
     }
-    let mut out = io::stdout().lock();
-    // A reader that has seen enough (head) is no failure.
-    let _ = out
-        .write_all(table(&rows).as_bytes())
-        .and_then(|()| out.flush());
-    for line in unseen.lines() {
-        eprintln!("firefinch: {}", printable(&line));
-    }
+    print(&table(&rows))?;
+    unseen.report();
     Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough (head) is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            "cannot write the list",
+            error,
+            "make room where standard output goes",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The process's row, if it is Python and can be profiled.
@@ -63,7 +81,7 @@ fn look(pid: Pid, unseen: &mut Unseen) -> Option<Row> {
     match Target::attach(pid, Duration::ZERO) {
         Ok(target) => Some(row(target.process(), target.runtime().version.to_string())),
         Err(error) => {
-            unseen.count(pid, error);
+            unseen.count(pid, &error);
             None
         }
     }
@@ -78,6 +96,7 @@ fn row(process: &Process, version: String) -> Row {
         pid: process.pid(),
         user,
         version,
+        container: process.container_id().ok().flatten(),
         command: command(process),
     }
 }
@@ -110,8 +129,8 @@ fn describe(name: &str, arguments: &[Vec<u8>]) -> String {
 }
 
 impl Unseen {
-    fn count(&mut self, pid: Pid, error: AttachError) {
-        match &error {
+    fn count(&mut self, pid: Pid, error: &AttachError) {
+        match error {
             AttachError::NoInterpreter {
                 error: FindError::NotPython,
                 ..
@@ -128,47 +147,66 @@ impl Unseen {
             AttachError::Layout(missing) => self
                 .unusable
                 .push(format!("process {pid} is left out: {missing}")),
-            _ if is_denied(&error) => {
-                self.denied += 1;
-                self.first.get_or_insert(error);
+            AttachError::Access(access) if access.errno.is_denied() => self.refuse(access),
+            AttachError::Open(open) if is_denied(open) => {
+                self.add(None, open.to_string(), "run firefinch as root".to_owned());
             }
             // Gone, dead, or of the kernel: nothing to profile.
             _ => {}
         }
     }
 
-    fn lines(&self) -> Vec<String> {
-        let mut lines = self.unusable.clone();
-        if let Some(first) = &self.first {
-            let count = match self.denied {
-                1 => "1 process".to_owned(),
-                count => format!("{count} processes"),
-            };
-            let next = match own_user() {
-                Some(Uid(0)) => "that takes the capability SYS_PTRACE",
-                _ => "run firefinch as root, or as their user",
-            };
-            lines.push(format!("{count} could not be looked at: {next} ({first})"));
+    fn refuse(&mut self, access: &AccessError) {
+        // `None`: it is permitted by now, so the process was just changing.
+        let Some(diagnosis) = access.diagnose() else {
+            return;
+        };
+        let cause = diagnosis.cause.as_ref();
+        let evidence = match cause {
+            Some(cause) => format!("{access}; {cause}"),
+            None => access.to_string(),
+        };
+        let next = diagnosis.remedy().unwrap_or_default();
+        self.add(cause.map(discriminant), evidence, next);
+    }
+
+    fn add(&mut self, kind: Option<Discriminant<Cause>>, evidence: String, next: String) {
+        let known = self.refused.iter_mut().find(|known| known.kind == kind);
+        match known {
+            Some(known) => known.count += 1,
+            None => self.refused.push(Refused {
+                count: 1,
+                kind,
+                evidence,
+                next,
+            }),
         }
-        lines
+    }
+
+    fn report(&self) {
+        for line in &self.unusable {
+            eprintln!("firefinch: {}", printable(line));
+        }
+        for refused in &self.refused {
+            let what = match refused.count {
+                1 => "1 process could not be looked at".to_owned(),
+                count => format!("{count} processes could not be looked at"),
+            };
+            // Said, and no failure: the others are listed.
+            let _ = Failure::new(what, &refused.evidence, &refused.next).report();
+        }
     }
 }
 
-fn is_denied(error: &AttachError) -> bool {
+fn is_denied(error: &OpenError) -> bool {
     match error {
-        AttachError::Open(OpenError::Hidden(_)) => true,
-        AttachError::Open(OpenError::Io { errno, .. })
-        | AttachError::Access(AccessError { errno, .. }) => errno.is_denied(),
+        OpenError::Hidden(_) => true,
+        OpenError::Io { errno, .. } => errno.is_denied(),
         _ => false,
     }
 }
 
-fn own_user() -> Option<Uid> {
-    let pid = Pid::new(i32::try_from(std::process::id()).ok()?)?;
-    Some(Process::open(pid).ok()?.owner().ok()?.uid)
-}
-
-const HEAD: [&str; 4] = ["PID", "USER", "PYTHON", "COMMAND"];
+const HEAD: [&str; 5] = ["PID", "USER", "PYTHON", "CONTAINER", "COMMAND"];
 
 /// The list with its columns aligned. A command is cut short: the file that
 /// runs comes first in it, and the rest may be of any length.
@@ -178,6 +216,10 @@ fn table(rows: &[Row]) -> String {
             row.pid.to_string(),
             printable(&row.user),
             row.version.clone(),
+            row.container
+                .as_ref()
+                .map_or("-", ContainerId::short)
+                .to_owned(),
             cut(&printable(&row.command)),
         ]
     });
@@ -191,10 +233,11 @@ fn table(rows: &[Row]) -> String {
         }
     }
     let mut text = String::new();
-    for [pid, user, version, command] in lines {
-        let [pid_width, user_width, version_width, _] = widths;
+    for [pid, user, version, container, command] in lines {
+        let [pid_width, user_width, version_width, container_width, _] = widths;
         text.push_str(&format!(
-            "{pid:>pid_width$}  {user:user_width$}  {version:version_width$}  {command}\n"
+            "{pid:>pid_width$}  {user:user_width$}  {version:version_width$}  \
+             {container:container_width$}  {command}\n"
         ));
     }
     text
@@ -237,6 +280,7 @@ mod tests {
             pid: Pid::new(pid).unwrap(),
             user: user.to_owned(),
             version: "3.11.7".to_owned(),
+            container: None,
             command: command.to_owned(),
         };
         let long = "x".repeat(10_000);
@@ -246,13 +290,13 @@ mod tests {
         ]);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 3);
-        assert_eq!(lines[0], "    PID  USER      PYTHON  COMMAND");
+        assert_eq!(lines[0], "    PID  USER      PYTHON  CONTAINER  COMMAND");
         assert_eq!(
             lines[1],
-            "      7  root      3.11.7  python \u{fffd}[31mapp"
+            "      7  root      3.11.7  -          python \u{fffd}[31mapp"
         );
         let end = lines[2]
-            .strip_prefix("4194304  www-data  3.11.7  ")
+            .strip_prefix("4194304  www-data  3.11.7  -          ")
             .unwrap();
         assert_eq!(end, format!("{}…", "x".repeat(MAX_COMMAND)));
     }
