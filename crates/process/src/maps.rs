@@ -230,3 +230,191 @@ fn hex(text: &[u8]) -> Option<u64> {
     }
     u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &[u8]) -> Mapping {
+        let mappings = read(line).unwrap();
+        assert_eq!(mappings.len(), 1);
+        mappings[0].clone()
+    }
+
+    fn named(name: &[u8]) -> Backing {
+        one(&[b"1000-2000 r-xp 00000000 08:01 7    ", name, b"\n"].concat()).backing
+    }
+
+    fn file(path: &[u8], deleted: bool) -> Backing {
+        Backing::File {
+            path: Path::new(OsStr::from_bytes(path)).into(),
+            deleted,
+        }
+    }
+
+    /// Every field of a line ends up where it belongs.
+    #[test]
+    fn fields() {
+        let line = b"7f5c8a000000-7f5c8a021000 rw-s 0001f000 fe:1c 18446744073709551615     /a b\n";
+        let mapping = one(line);
+        assert_eq!(mapping.start.get(), 0x7f5c_8a00_0000);
+        assert_eq!(mapping.len(), 0x21000);
+        let perms = Perms {
+            read: true,
+            write: true,
+            exec: false,
+            shared: true,
+        };
+        assert_eq!(mapping.perms, perms);
+        assert_eq!(mapping.offset, 0x1f000);
+        let device = Device {
+            major: 0xfe,
+            minor: 0x1c,
+        };
+        assert_eq!(mapping.device, device);
+        assert_eq!(mapping.inode, u64::MAX);
+        assert_eq!(mapping.backing, file(b"/a b", false));
+        assert!(mapping.contains(mapping.start) && !mapping.contains(mapping.end));
+    }
+
+    /// Names are told apart by what the kernel can write, not by what a file may be called.
+    #[test]
+    fn names() {
+        assert_eq!(
+            one(b"1000-2000 r-xp 0 00:00 0\n").backing,
+            Backing::Anonymous
+        );
+        assert_eq!(
+            one(b"1000-2000 r-xp 0 00:00 0 \n").backing,
+            Backing::Anonymous
+        );
+        assert_eq!(named(b"[heap]"), Backing::Heap);
+        assert_eq!(named(b"[stack]"), Backing::Stack);
+        assert_eq!(named(b"[vdso]"), Backing::Vdso);
+        for other in [
+            "[anon: a b]",
+            "[vvar]",
+            "anon_inode:[perf_event]",
+            "socket:[7]",
+        ] {
+            assert_eq!(
+                named(other.as_bytes()),
+                Backing::Other(OsStr::new(other).into())
+            );
+        }
+        assert_eq!(named(b"/x (deleted)"), file(b"/x", true));
+        assert_eq!(
+            named(b"/x (deleted) (deleted)"),
+            file(b"/x (deleted)", true)
+        );
+        assert_eq!(named(b"/ (deleted)x"), file(b"/ (deleted)x", false));
+        assert_eq!(named(b"/[heap]"), file(b"/[heap]", false));
+        assert_eq!(named(b"/a\\012b\\013"), file(b"/a\nb\\013", false));
+        assert_eq!(named(b"/tail  "), file(b"/tail  ", false));
+        assert_eq!(named(b"/\xff\t\r"), file(b"/\xff\t\r", false));
+        assert_eq!(named(b"/memfd:x (deleted)"), file(b"/memfd:x", true));
+    }
+
+    /// Any name at all, written the way the kernel writes it, reads back the same, alone or between other lines.
+    #[test]
+    fn any_name_reads_back() {
+        let mut random = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = move |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            usize::try_from(random % below as u64).unwrap()
+        };
+        let pieces: [&[u8]; 14] = [
+            b" ",
+            b"\n",
+            b"(deleted)",
+            b" (deleted)",
+            b"[heap]",
+            b"/",
+            b"-",
+            b"\t",
+            b":",
+            b"\xff\xfe",
+            b"\\",
+            b"012",
+            b"r-xp 00000000",
+            b"\xf0\x9f\x90\xa6",
+        ];
+        for _ in 0..20_000 {
+            let mut name = b"/".to_vec();
+            for _ in 0..next(8) {
+                name.extend(pieces[next(pieces.len())]);
+            }
+            // The one ambiguity the kernel leaves, see `unescape`.
+            if name.windows(4).any(|w| w == b"\\012") {
+                continue;
+            }
+            let deleted = next(2) == 1;
+            let mut text = b"1000-2000 r-xp 00000000 08:01 7 /before\n".to_vec();
+            text.extend(b"2000-3000 r-xp 00000000 08:01 8                          ");
+            let escaped = name.iter().flat_map(|b| match b {
+                b'\n' => b"\\012".to_vec(),
+                b => vec![*b],
+            });
+            text.extend(escaped);
+            if deleted {
+                text.extend(b" (deleted)");
+            }
+            text.extend(b"\n3000-4000 r-xp 00000000 00:00 0 \n");
+            let mappings = read(&text[..]).unwrap();
+            assert_eq!(mappings.len(), 3);
+            assert_eq!(mappings[2].backing, Backing::Anonymous);
+            // A name that itself ends like the mark is taken for marked.
+            let (path, marked) = strip_deleted(&name);
+            let expected = match (deleted, marked) {
+                (true, _) => file(&name, true),
+                (false, marked) => file(path, marked),
+            };
+            assert_eq!(mappings[1].backing, expected);
+        }
+    }
+
+    /// Lines of one file share its path in memory.
+    #[test]
+    fn paths_are_shared() {
+        let text = b"1000-2000 r--p 0 08:01 7 /x\n2000-3000 r-xp 0 08:01 7 /x\n";
+        let mappings = read(&text[..]).unwrap();
+        let paths: Vec<&Path> = mappings.iter().filter_map(Mapping::path).collect();
+        assert!(std::ptr::eq(paths[0], paths[1]));
+    }
+
+    /// Whatever is cut off or replaced in a file, the reader answers with an error or with sound mappings, and never panics.
+    #[test]
+    fn damaged_files() {
+        let text: &[u8] = b"1000-2000 r-xp 00000000 08:01 7    /x y\n\
+            7fff00000000-7fff00001000 rw-p 00000000 00:00 0     [stack]\n";
+        for at in 0..text.len() {
+            let sound = |bytes: &[u8]| {
+                for mapping in read(bytes).unwrap_or_default() {
+                    assert!(mapping.start < mapping.end);
+                }
+            };
+            sound(&text[..at]);
+            for byte in [0, b' ', b'-', b'+', b'f', b'\n', 0xff] {
+                let mut damaged = text.to_vec();
+                damaged[at] = byte;
+                sound(&damaged);
+            }
+        }
+        for bad in [
+            "\n",
+            "2000-1000 r-xp 0 08:01 7\n",
+            "1000-1000 r-xp 0 08:01 7\n",
+            "+1-2 r-xp 0 08:01 7\n",
+            "1-2 r-x 0 08:01 7\n",
+            "1-2 r-xp 0 8 7\n",
+            "1-2 r-xp 0 8:1 \n",
+            "1-10000000000000000 r-xp 0 8:1 1\n",
+        ] {
+            assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+        let long = [b"1000-2000 r-xp 0 08:01 7 /".to_vec(), vec![b'x'; 1 << 20]].concat();
+        assert!(read(&long[..]).is_err());
+    }
+}

@@ -304,3 +304,28 @@ impl Process {
         Ok(PathBuf::from(link))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Without a pidfd, as before Linux 5.3, the end of a process is noticed as well.
+    #[test]
+    fn exit_without_pidfd() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+        let mut process = Process::open(pid).unwrap();
+        assert!(process.pidfd().is_some());
+        process.pidfd = None;
+        assert!(process.is_alive());
+        assert!(!process.wait_exit(Duration::from_millis(1)));
+        drop(child.stdin.take());
+        assert!(process.wait_exit(Duration::from_secs(60)));
+        assert!(!process.is_alive());
+        child.wait().unwrap();
+        assert!(!process.is_alive());
+        assert!(process.threads().unwrap_err().is_gone());
+    }
+}

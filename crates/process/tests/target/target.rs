@@ -10,6 +10,7 @@
 //! - `leave`: the first thread ends, alone; the others run on
 //! - `exec PROGRAM [ARG]`: replaces itself
 //!
+//! - `map HEX`: maps the file whose path has these bytes, in hexadecimal
 //! - `close`: makes itself not dumpable
 //!
 //! Each is answered by a line once done, `leave` and `exec` excepted. It ends
@@ -17,8 +18,11 @@
 //!
 //! Started as `diagnose PID` it only writes what it may do with that process.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsString};
+use std::fs::File;
 use std::io::{self, BufRead, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -56,6 +60,23 @@ fn churn() {
         }
         COUNTERS[63].fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Maps the first page of a file, for good.
+fn map(hex: &str) -> io::Result<()> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let path: Option<Vec<u8>> = digits.map(byte).collect();
+    let path = OsString::from_vec(path.ok_or(io::ErrorKind::InvalidInput)?);
+    let file = File::open(path)?;
+    let (null, fd) = (std::ptr::null_mut(), file.as_raw_fd());
+    // SAFETY: the kernel chooses where, so nothing is mapped over, and nobody
+    // looks at what is there.
+    let at = unsafe { libc::mmap(null, 4096, libc::PROT_READ, libc::MAP_PRIVATE, fd, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Starts `true` with its standard input from a FIFO. The C library starts
@@ -156,6 +177,7 @@ fn main() -> io::Result<()> {
                 // nothing of this thread is used afterwards.
                 unsafe { libc::syscall(libc::SYS_exit, 0) };
             }
+            "map" => map(argument)?,
             "close" => {
                 // SAFETY: takes integers only.
                 unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
