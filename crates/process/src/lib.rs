@@ -28,6 +28,7 @@ mod stop;
 mod sys;
 mod syscall;
 mod thread;
+mod walk;
 
 pub use access::AccessError;
 pub use container::{ContainerId, Place};

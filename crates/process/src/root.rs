@@ -7,9 +7,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 
+use crate::walk::find_below;
 use crate::{Module, Process};
 
 impl Process {
@@ -18,17 +19,16 @@ impl Process {
     /// refused.
     ///
     /// # Errors
-    /// Those of `openat2`; `InvalidInput` for anything but a regular file;
-    /// `Unsupported` before Linux 5.6 if the target's root is not ours.
+    /// Those of `open`; `InvalidInput` for anything but a regular file.
     pub fn open_in_root(&self, path: impl AsRef<Path>) -> io::Result<File> {
-        reopen(&find_below(&self.root()?, path.as_ref())?)
+        reopen(&find_regular(&self.root()?, path.as_ref())?)
     }
 
     /// Whether the path exists in the target's root and leads to a regular
     /// file. It is not opened.
     pub fn exists_in_root(&self, path: impl AsRef<Path>) -> bool {
         let root = self.root();
-        root.and_then(|root| find_below(&root, path.as_ref()))
+        root.and_then(|root| find_regular(&root, path.as_ref()))
             .is_ok()
     }
 
@@ -45,8 +45,9 @@ impl Process {
     /// In order: the path in the target's root, and in ours (a chroot's files
     /// are shown with the path from our root), if it is still the same inode;
     /// `/proc/PID/exe` for the executable; `map_files`, which needs
-    /// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. On overlayfs, where inode numbers may differ, a
-    /// file at the path is taken as it is: compare build ids.
+    /// CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE. On overlayfs, where inode
+    /// numbers may differ, a file at the path is taken as it is if nothing
+    /// better is found: compare build ids.
     ///
     /// # Errors
     /// `NotFound` if the file cannot be reached in any of these ways.
@@ -97,24 +98,16 @@ impl Process {
         let mut files = Vec::new();
         for (in_target, root) in [(true, self.root()), (false, File::open("/"))] {
             let Ok(root) = root else { continue };
-            let found = paths.iter().filter_map(|p| find_below(&root, p).ok());
+            let found = paths.iter().filter_map(|p| find_regular(&root, p).ok());
             files.extend(found.map(|file| (in_target, file)));
         }
         files
     }
 }
 
-/// Finds a regular file below a directory that is taken as the root: `..` and
-/// absolute links stay below it. The result is only a handle, see [`reopen`].
-fn find_below(root: &File, path: &Path) -> io::Result<File> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    match openat2(root, path, OpenHow::new().flags(flags).resolve(resolve)) {
-        Ok(fd) => regular(fd.into()),
-        // Before 5.6, or behind a filter that does not know the call.
-        Err(nix::errno::Errno::ENOSYS) => Err(io::ErrorKind::Unsupported.into()),
-        Err(errno) => Err(errno.into()),
-    }
+/// A handle on a regular file below a root; see [`reopen`].
+fn find_regular(root: &File, path: &Path) -> io::Result<File> {
+    regular(find_below(root, path)?)
 }
 
 fn regular(file: File) -> io::Result<File> {

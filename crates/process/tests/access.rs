@@ -8,20 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{TARGET, Target};
+use common::{TARGET, Target, may_act_as_root};
 use firefinch_process::{Cause, Diagnosis, Pid, Stopper};
-
-/// These tests become another user, which only root can. Where they cannot
-/// run they say so, and fail where all is required to run.
-fn may_change_user() -> bool {
-    if nix::unistd::geteuid().is_root() {
-        return true;
-    }
-    let required = std::env::var_os("CI").is_some_and(|v| v == "true");
-    assert!(!required, "these tests have to run as root");
-    eprintln!("not run: only root can become another user");
-    false
-}
 
 /// The target's executable where every user can reach it.
 struct Public {
@@ -80,7 +68,7 @@ fn ones_own_process() {
 /// Another user is refused, and both users are named; the same user is not refused.
 #[test]
 fn another_user() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let target = Target::start();
@@ -100,7 +88,7 @@ fn another_user() {
 /// A process that closed itself to inspection is recognised as such.
 #[test]
 fn not_dumpable() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let public = Public::new();
@@ -115,7 +103,7 @@ fn not_dumpable() {
 /// A process of the same user with a capability more is recognised as such.
 #[test]
 fn more_capabilities() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let public = Public::new();
@@ -129,7 +117,7 @@ fn more_capabilities() {
 /// The same user in another group is refused for the group.
 #[test]
 fn another_group() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let public = Public::new();
@@ -143,7 +131,7 @@ fn another_group() {
 /// Root of a user namespace is refused what lives outside of it, and told why.
 #[test]
 fn another_user_namespace() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let public = Public::new();
@@ -156,7 +144,7 @@ fn another_user_namespace() {
 /// Without CAP_DAC_OVERRIDE `mem` of another user's process cannot be opened, but its memory is read all the same.
 #[test]
 fn ptrace_capability_alone() {
-    if !may_change_user() {
+    if !may_act_as_root() {
         return;
     }
     let public = Public::new();

@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::{TARGET, Target};
+use common::{TARGET, Target, may_act_as_root};
 use firefinch_process::{Backing, Module, Process};
 
 fn content(mut file: File) -> Vec<u8> {
@@ -138,6 +138,9 @@ fn deleted_executable() {
 /// A program in a chroot: its files are found by the paths it sees and by those we see, and no link leads out.
 #[test]
 fn chroot() {
+    if !may_act_as_root() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(dir.path()).unwrap();
     let program = root.join("program");
@@ -243,6 +246,9 @@ fn only_regular_files() {
 /// In a mount namespace of its own a process's files are those it sees, not ours at the same path.
 #[test]
 fn another_mount_namespace() {
+    if !may_act_as_root() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let inner = dir.path().join("inner");
     fs::create_dir(&inner).unwrap();

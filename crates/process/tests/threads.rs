@@ -5,7 +5,7 @@ mod common;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use common::{TARGET, Target, pid_of, until};
+use common::{TARGET, Target, may_act_as_root, pid_of, until};
 use firefinch_process::{Activity, NsTid, OpenError, Process, RunState, Thread, Tid};
 
 fn threads(process: &Process) -> Vec<Thread> {
@@ -166,6 +166,9 @@ fn zombies() {
 /// In a PID namespace of its own the target's threads have numbers of their own, and both are found from either, also after one ended and one was born.
 #[test]
 fn numbers_in_another_pid_namespace() {
+    if !may_act_as_root() {
+        return;
+    }
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc", "--kill-child", TARGET]);
     let mut target = Target::run(&mut command);

@@ -95,3 +95,16 @@ pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T 
         std::thread::yield_now();
     }
 }
+
+/// Some tests become another user or change namespaces and roots, which only
+/// root can. Where they cannot run they say so, and fail where all is required
+/// to run.
+pub(crate) fn may_act_as_root() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let required = std::env::var_os("CI").is_some_and(|v| v == "true");
+    assert!(!required, "this test has to run as root");
+    eprintln!("not run: this test needs root");
+    false
+}
