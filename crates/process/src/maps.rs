@@ -202,7 +202,7 @@ pub(crate) fn strip_deleted(name: &[u8]) -> (&[u8], bool) {
 
 /// `maps` escapes the newline and nothing else, not even the backslash
 /// (`seq_file_path(m, file, "\n")`): a path that really contains `\012` reads
-/// back wrongly, and is then not found by path but still by inode.
+/// back wrongly. `Process::open_module` tries that reading as well.
 fn unescape(name: &[u8]) -> Vec<u8> {
     const NEWLINE: &[u8] = b"\\012";
     let mut out = Vec::with_capacity(name.len());

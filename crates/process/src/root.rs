@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -94,6 +95,13 @@ impl Process {
             let mut name = OsString::from(&*module.path);
             name.push(" (deleted)");
             paths.insert(0, name.into());
+        }
+        let text = module.path.as_os_str().as_bytes();
+        if text.contains(&b'\n') {
+            // Or have a name with the four characters that `maps` writes for a newline.
+            let escaped = text.split(|b| *b == b'\n').collect::<Vec<_>>();
+            let escaped = escaped.join(&b"\\012"[..]);
+            paths.push(OsString::from_vec(escaped).into());
         }
         let mut files = Vec::new();
         for (in_target, root) in [(true, self.root()), (false, File::open("/"))] {
