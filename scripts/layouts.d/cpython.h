@@ -7,6 +7,7 @@
 #define FROM(major, minor) (PY_VERSION_HEX >= ((major) << 24 | (minor) << 16))
 #define BEFORE(major, minor) (!FROM(major, minor))
 
+#include <opcode.h>
 #include <frameobject.h>
 #if BEFORE(3, 11)
 #include <code.h>

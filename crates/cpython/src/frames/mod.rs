@@ -6,6 +6,7 @@
 //! [`crate::code`].
 
 mod data_stack;
+mod edges;
 mod linked;
 
 use std::fmt;
@@ -29,7 +30,7 @@ pub struct RawFrame {
 }
 
 /// Where in its code a frame stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Position {
     /// The offset in bytes of the last instruction begun; −1 before the first.
     Offset(i32),

@@ -1,0 +1,254 @@
+use std::collections::HashMap;
+
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
+
+use crate::frames::{Position, RawFrame};
+use crate::layout::{Field, Layout, MissingField};
+
+/// Where the parts of a frame are that tell what it is.
+#[derive(Clone, Debug)]
+pub(super) struct FrameLayout {
+    previous: usize,
+    code: usize,
+    instruction: usize,
+    owner: usize,
+    /// To 3.13: −1 while the frame executes.
+    stack_top: Option<usize>,
+    tlbc_index: Option<usize>,
+    /// Owners from this value on are the interpreter's own frames.
+    internal_owner: u8,
+    /// The bytes of a frame that hold all of the above.
+    pub(super) span: usize,
+}
+
+/// One frame, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Decoded {
+    pub(super) frame: RawFrame,
+    pub(super) previous: RemoteAddr,
+    /// The interpreter's own: it runs no Python code and is not shown.
+    pub(super) internal: bool,
+    /// Its instructions are being executed now; never known from 3.14 on.
+    pub(super) executing: bool,
+}
+
+/// Code objects are aligned to 16 bytes; what is below is a reference's tag
+/// (`Include/internal/pycore_stackref.h`, from 3.14 on).
+const TAG_BITS: u32 = 3;
+
+impl FrameLayout {
+    pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let previous = layout.need(Field::IframePrevious)?;
+        let code = layout.need(Field::IframeExecutable)?;
+        let instruction = layout.need(Field::IframeInstr)?;
+        let owner = layout.need(Field::IframeOwner)?;
+        let stack_top = layout.get(Field::IframeStacktop);
+        let tlbc_index = layout.get(Field::IframeTlbcIndex);
+        let span = (owner + 1)
+            .max(previous + 8)
+            .max(code + 8)
+            .max(instruction + 8)
+            .max(stack_top.unwrap_or(0) + 4)
+            .max(tlbc_index.unwrap_or(0) + 4);
+        let internal_owner = [Field::OwnerInterpreter, Field::OwnerCstack]
+            .into_iter()
+            .filter_map(|field| layout.get(field))
+            .min()
+            .and_then(|value| u8::try_from(value).ok());
+        Ok(Self {
+            previous,
+            code,
+            instruction,
+            owner,
+            stack_top,
+            tlbc_index,
+            internal_owner: internal_owner.unwrap_or(u8::MAX),
+            span,
+        })
+    }
+
+    /// Whether an executing frame can be told by a mark of its own.
+    pub(super) fn marks_executing(&self) -> bool {
+        self.stack_top.is_some()
+    }
+
+    /// The frame at `addr`, whose bytes these are; `None` if it was cleared.
+    pub(super) fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<Decoded> {
+        let view = Bytes(bytes);
+        let internal = view.u8(self.owner)? >= self.internal_owner;
+        let code = view.ptr(self.code)?.untagged(TAG_BITS);
+        // A cleared frame has no code from 3.14 on; the interpreter's own from 3.13 on.
+        if code.is_null() && !internal {
+            return None;
+        }
+        let copy = match self.tlbc_index {
+            Some(offset) => view.u32(offset)?,
+            None => 0,
+        };
+        let executing = match self.stack_top {
+            Some(offset) => view.i32(offset)? == -1,
+            None => false,
+        };
+        Some(Decoded {
+            frame: RawFrame {
+                addr,
+                code,
+                position: Position::Instruction(view.ptr(self.instruction)?, copy),
+            },
+            previous: view.ptr(self.previous)?,
+            internal,
+            executing,
+        })
+    }
+}
+
+/// What code objects say about their frames.
+#[derive(Debug)]
+pub(super) struct Shapes {
+    size: SizeLayout,
+    /// `ob_size`: the number of code units.
+    units: usize,
+    /// Where the bytecode begins within the object.
+    bytecode: usize,
+    known: HashMap<RemoteAddr, Shape>,
+}
+
+/// What one code object says about its frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// How large they are, in bytes.
+    pub(super) size: u64,
+    /// The address of the first instruction.
+    first: RemoteAddr,
+    /// The length of the bytecode in bytes.
+    len: u64,
+}
+
+#[derive(Debug)]
+enum SizeLayout {
+    /// `co_framesize`, from 3.12 on.
+    Stored(usize),
+    /// `co_nlocalsplus + co_stacksize` and the frame's own words: 3.11
+    /// (`_PyEvalFramePushAndInit`, `Python/ceval.c`).
+    Computed {
+        locals: usize,
+        stack: usize,
+        own: u64,
+    },
+}
+
+/// Words; a function with more locals and stack than this is no function.
+const MAX_FRAME: u64 = 1 << 21;
+
+/// Bytes of a code unit (`_Py_CODEUNIT`).
+const CODE_UNIT: u64 = 2;
+
+impl Shape {
+    /// Whether a frame that stands there can be one of this code object. A
+    /// frame that is just being pushed may still hold the instruction of the
+    /// one that lay there before.
+    pub(super) fn has(&self, position: Position) -> bool {
+        match position {
+            // To 3.12 a new frame stands one unit before the first.
+            Position::Instruction(at, 0) => {
+                let offset = at.offset(CODE_UNIT).checked_sub(self.first);
+                offset.is_some_and(|offset| offset < self.len + CODE_UNIT)
+            }
+            // Copies of the bytecode are elsewhere.
+            Position::Instruction(..) => true,
+            Position::Offset(_) => false,
+        }
+    }
+}
+
+impl Shapes {
+    pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let size = match layout.get(Field::CodeFramesize) {
+            Some(stored) => SizeLayout::Stored(stored),
+            None => SizeLayout::Computed {
+                locals: layout.need(Field::CodeNlocalsplus)?,
+                stack: layout.need(Field::CodeStacksize)?,
+                // FRAME_SPECIALS_SIZE: the struct ends with its first local.
+                own: (layout.need(Field::IframeSize)? as u64).saturating_sub(1) / 8,
+            },
+        };
+        Ok(Self {
+            size,
+            units: layout.need(Field::VarSize)?,
+            bytecode: layout.need(Field::CodeAdaptive)?,
+            known: HashMap::new(),
+        })
+    }
+
+    /// The shape of the frames of `code`.
+    pub(super) fn get(&mut self, memory: &dyn Memory, code: RemoteAddr) -> Option<Shape> {
+        if let Some(shape) = self.known.get(&code) {
+            return Some(*shape);
+        }
+        let word = |offset: usize| memory.read_u32(code.offset(offset as u64)).ok();
+        let words = match self.size {
+            SizeLayout::Stored(offset) => u64::from(word(offset)?),
+            SizeLayout::Computed { locals, stack, own } => {
+                u64::from(word(locals)?) + u64::from(word(stack)?) + own
+            }
+        };
+        if words == 0 || words > MAX_FRAME {
+            return None;
+        }
+        let shape = Shape {
+            size: words * 8,
+            first: code.offset(self.bytecode as u64),
+            len: u64::from(word(self.units)?) * CODE_UNIT,
+        };
+        self.known.insert(code, shape);
+        Some(shape)
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+/// Which instructions end a frame.
+#[derive(Debug)]
+pub(super) struct Returns {
+    opcodes: Vec<u8>,
+    /// By the instruction's address; bytecode does not change its kind.
+    known: HashMap<RemoteAddr, bool>,
+}
+
+/// Addresses remembered before starting anew: more returns than a program runs.
+const MAX_KNOWN: usize = 1 << 20;
+
+impl Returns {
+    pub(super) fn new(layout: &Layout) -> Self {
+        let fields = [
+            Field::OpReturnValue,
+            Field::OpInstrumentedReturnValue,
+            Field::OpReturnConst,
+            Field::OpInstrumentedReturnConst,
+        ];
+        let opcode = |field| u8::try_from(layout.get(field)?).ok();
+        Self {
+            opcodes: fields.into_iter().filter_map(opcode).collect(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Whether the frame stands at an instruction that ends it.
+    pub(super) fn is_at(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
+        let Position::Instruction(at, _) = frame.position else {
+            return false;
+        };
+        if let Some(known) = self.known.get(&at) {
+            return *known;
+        }
+        let mut opcode = [0];
+        let returns = memory.read(at, &mut opcode).is_ok() && self.opcodes.contains(&opcode[0]);
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(at, returns);
+        returns
+    }
+}

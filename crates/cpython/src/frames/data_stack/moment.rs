@@ -1,0 +1,113 @@
+//! Which frame is the newest, decided from one copy of the chunk.
+//!
+//! Frames are found from the chunk's start upwards: each begins where the one
+//! below ends (`co_framesize`), and names it in `previous`. Above the live
+//! ones lie dead ones that still look right, so the marks of life decide:
+//!
+//! - To 3.13 `stacktop` is −1 in the one frame that executes
+//!   (`_PyFrame_GetStackPointer`, `Include/internal/pycore_frame.h`). Where
+//!   none has it, a frame is being pushed or popped, and the lowest one that
+//!   stands at a return, or before its first instruction, is that frame.
+//! - From 3.14 on a popped frame has no code (`clear_thread_frame`,
+//!   `Python/ceval.c`), so the highest one that has is the newest, or is just
+//!   being popped if it stands at a return.
+//!
+//! A frame that is being popped is a moment between two stacks: the
+//! instruction begins in one and ends in the other, and a copy cannot tell how
+//! far it has come, as `current_frame` is elsewhere. Both stacks existed within
+//! that moment, so it is counted to each in turn. Counting it always to one
+//! puts the innermost level some ten points off the truth on a target that
+//! does nothing but call; in turn it is within three.
+
+use firefinch_memory::{Memory, RemoteAddr};
+
+use super::frame::Decoded;
+use super::walk::Chunks;
+use super::{DataStack, StackError};
+use crate::frames::MAX_FRAMES;
+
+impl DataStack {
+    /// The newest frame of the newest chunk, where `current` was a moment ago.
+    pub(super) fn top(
+        &mut self,
+        memory: &dyn Memory,
+        chunks: &Chunks,
+        current: RemoteAddr,
+    ) -> Result<RemoteAddr, StackError> {
+        let mut frames = self.upwards(memory, chunks);
+        if frames.last().is_none_or(|last| last.frame.addr < current)
+            && self.is_linked(chunks, current, &frames)
+        {
+            // It should have been reached: a shape was that of another code
+            // object, which had the same address once.
+            self.shapes.forget();
+            frames = self.upwards(memory, chunks);
+        }
+        let executing = frames.iter().rposition(|frame| frame.executing);
+        if let Some(frame) = executing.and_then(|index| frames.get(index)) {
+            return Ok(frame.frame.addr);
+        }
+        let between = if self.frame.marks_executing() {
+            let ends = |frame: &&Decoded| self.returns.is_at(memory, &frame.frame);
+            frames.iter().find(ends)
+        } else {
+            let last = frames.last();
+            last.filter(|frame| self.returns.is_at(memory, &frame.frame))
+        };
+        if let Some(leaving) = between {
+            self.turn = !self.turn;
+            let caller = leaving.previous;
+            let stays = self.turn || caller.is_null();
+            return Ok(if stays { leaving.frame.addr } else { caller });
+        }
+        if self.frame.marks_executing() {
+            // Being pushed, or its caller is: `current_frame` is as good as any.
+            return Ok(current);
+        }
+        let last = frames.last().ok_or(StackError::Garbage(current))?;
+        Ok(last.frame.addr)
+    }
+
+    /// The frames of the newest chunk from its start on, dead ones included
+    /// where they cannot be told.
+    fn upwards(&mut self, memory: &dyn Memory, chunks: &Chunks) -> Vec<Decoded> {
+        let mut frames: Vec<Decoded> = Vec::new();
+        let (Some(copy), Some(mut addr)) = (chunks.newest(), chunks.first_frame()) else {
+            return frames;
+        };
+        let inside = |addr: RemoteAddr| copy.slice(addr, 1).is_some();
+        while frames.len() < MAX_FRAMES {
+            let bytes = copy.slice(addr, self.frame.span);
+            let Some(frame) = bytes.and_then(|b| self.frame.decode(addr, b)) else {
+                break;
+            };
+            // Its caller is the frame below, or lies in no chunk: a generator's
+            // frame, or an entry frame on the C stack.
+            let below = frames.last().map(|below| below.frame.addr);
+            if below.is_some_and(|below| below != frame.previous && inside(frame.previous)) {
+                break;
+            }
+            let Some(shape) = self.shapes.get(memory, frame.frame.code) else {
+                break;
+            };
+            if !frame.internal && !shape.has(frame.frame.position) {
+                break;
+            }
+            frames.push(frame);
+            addr = addr.offset(shape.size);
+        }
+        frames
+    }
+
+    /// Whether `current` is a live frame whose caller is one of `frames`.
+    fn is_linked(&self, chunks: &Chunks, current: RemoteAddr, frames: &[Decoded]) -> bool {
+        let bytes = chunks
+            .newest()
+            .and_then(|copy| copy.slice(current, self.frame.span));
+        let frame = bytes.and_then(|bytes| self.frame.decode(current, bytes));
+        frame.is_some_and(|frame| {
+            let caller = |f: &Decoded| f.frame.addr == frame.previous;
+            frames.is_empty() || frames.iter().any(caller)
+        })
+    }
+}

@@ -1,0 +1,100 @@
+use std::collections::HashSet;
+
+use firefinch_memory::RemoteAddr;
+
+use super::{Position, RawFrame};
+
+/// The calls that are known to happen: who calls whom, from which instruction.
+///
+/// A copy of a moving stack may join parts of two moments. Such a seam shows
+/// as a call that the program does not make, so a stack is believed when each
+/// of its calls has once been seen standing still: the same in two copies,
+/// one right after the other. A call that does not exist would have to be torn
+/// in the same way twice in a row.
+///
+/// Believing calls, not whole stacks, keeps what moves fast: a stack is not
+/// thrown away because it has changed by the second look.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    known: HashSet<Call>,
+}
+
+/// A caller's code object and instruction, and the callee's code object; nulls
+/// for the oldest frame, which nobody calls.
+type Call = (RemoteAddr, Position, RemoteAddr);
+
+/// Remembered before starting anew; a large program has some ten thousand.
+const MAX_KNOWN: usize = 1 << 20;
+
+fn call(caller: Option<&RawFrame>, callee: &RawFrame) -> Call {
+    match caller {
+        Some(caller) => (caller.code, caller.position, callee.code),
+        None => (RemoteAddr::NULL, Position::Offset(0), callee.code),
+    }
+}
+
+/// The calls of a stack, given newest frame first.
+fn calls(frames: &[RawFrame]) -> impl Iterator<Item = (Option<&RawFrame>, &RawFrame)> {
+    let callers = frames.iter().skip(1).map(Some).chain([None]);
+    callers.zip(frames)
+}
+
+impl Calls {
+    /// Whether every call of the stack is known.
+    pub(super) fn know(&self, frames: &[RawFrame]) -> bool {
+        calls(frames).all(|(caller, callee)| self.known.contains(&call(caller, callee)))
+    }
+
+    /// Learns the calls that stand in both of two copies, at the same place of
+    /// the stack.
+    pub(super) fn learn(&mut self, one: &[RawFrame], two: &[RawFrame]) {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        // Aligned at the oldest frame: the newest come and go.
+        let same = |a: &RawFrame, b: &RawFrame| a.addr == b.addr && a.code == b.code;
+        let pairs = one.iter().rev().zip(two.iter().rev());
+        let mut caller: Option<&RawFrame> = None;
+        for (a, b) in pairs {
+            if !same(a, b) {
+                break;
+            }
+            self.known.insert(call(caller, a));
+            if a.position != b.position {
+                break;
+            }
+            caller = Some(a);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(addr: u64, code: u64, offset: i32) -> RawFrame {
+        RawFrame {
+            addr: RemoteAddr::new(addr),
+            code: RemoteAddr::new(code),
+            position: Position::Offset(offset),
+        }
+    }
+
+    /// A call is known once it stood in two copies; one that stood in a single
+    /// copy is not, nor is what hangs on a caller that moved.
+    #[test]
+    fn only_what_stands_still_is_learnt() {
+        let mut calls = Calls::default();
+        let quiet = [frame(3, 30, 7), frame(2, 20, 5), frame(1, 10, 1)];
+        let moved = [frame(3, 30, 9), frame(2, 20, 6), frame(1, 10, 1)];
+        assert!(!calls.know(&quiet));
+        calls.learn(&quiet, &moved);
+        // main → 20 stood still; 20 had moved on before it called 30 again.
+        assert!(calls.know(&quiet[1..]));
+        assert!(!calls.know(&quiet));
+        calls.learn(&quiet, &quiet);
+        assert!(calls.know(&quiet));
+        // The same functions, but called from another instruction.
+        assert!(!calls.know(&moved));
+    }
+}
