@@ -5,36 +5,19 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::{
-    Dump, Interpreter, Target, Thread, TrueFrame, firefinch, for_every, for_every_that, true_stack,
+    Dump, Interpreter, Target, Thread, TrueFrame, firefinch, for_every, for_every_that, full_dump,
+    true_stack,
 };
 
 /// What time.sleep may call, on one version and C library or another.
 const SLEEPS: [&str; 4] = ["clock_nanosleep", "nanosleep", "pselect6", "select"];
-
-/// Asks for a dump with whole paths.
-fn full_dump(target: &Target) -> Dump {
-    let run = firefinch(["dump", "--full-filenames", &target.pid_arg()]).succeeded();
-    assert_eq!(run.stderr, "");
-    Dump::parse(&run.stdout)
-}
-
-/// Fails at the first frame that differs, with both stacks at hand.
-#[track_caller]
-fn assert_stack(thread: &Thread, truth: &[TrueFrame]) {
-    let at = thread.frames.iter().zip(truth).position(|(a, b)| a != b);
-    assert!(
-        thread.frames == truth,
-        "at {at:?}, shown {:#?}\ntrue {truth:#?}",
-        thread.frames
-    );
-}
 
 /// Dumps a program whose only thread is blocked and compares the whole stack.
 fn blocked_stack_is_true(python: &Interpreter, program: &str) {
     let target = Target::start(python, program).settled();
     let dump = full_dump(&target);
     let thread = dump.only();
-    assert_stack(thread, &true_stack(&target.truth["stack"]));
+    thread.assert_stack(&true_stack(&target.truth["stack"]));
     assert_eq!(thread.state, "waiting in read");
     assert_eq!(thread.name, "MainThread");
 }
@@ -53,11 +36,11 @@ fn threads() {
         assert_eq!(dump.threads[0].name, "MainThread", "the main thread first");
         for (name, known) in truth {
             let thread = dump.thread(name);
-            assert_eq!(thread.id, known["native_id"].as_u64().unwrap(), "{name}");
+            assert_eq!(thread.id, known["native_id"].as_u64(), "{name}");
             assert_eq!(thread.interpreter, None, "{name}");
             let stack = true_stack(&known["stack"]);
             if known["state"] == "idle" {
-                assert_stack(thread, &stack);
+                thread.assert_stack(&stack);
                 let syscalls = known["syscalls"].as_array().unwrap();
                 let call = thread.state.strip_prefix("waiting in ").unwrap_or_default();
                 assert!(syscalls.iter().any(|s| s == call), "{name}: {thread:#?}");
@@ -178,7 +161,7 @@ fn signals() {
         let target = Target::start(python, "signals.py").settled();
         let dump = full_dump(&target);
         let thread = dump.thread("MainThread");
-        assert_stack(thread, &true_stack(&target.truth["stack"]));
+        thread.assert_stack(&true_stack(&target.truth["stack"]));
         assert_eq!(thread.state, "waiting in read");
     });
 }

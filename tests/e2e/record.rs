@@ -26,18 +26,18 @@ fn summed_up(run: &Run, words: &str) -> u64 {
 }
 
 /// `name (file:line)`, as a report calls a frame.
-fn label(frame: &TrueFrame) -> String {
+pub(crate) fn label(frame: &TrueFrame) -> String {
     let file = frame.file.rsplit('/').next().unwrap();
     format!("{} ({file}:{})", frame.name, frame.line)
 }
 
 /// A stack of the truth as collapsed frames, oldest first.
-fn labels(stack: &Value, label: impl Fn(&TrueFrame) -> String) -> Vec<String> {
+pub(crate) fn labels(stack: &Value, label: impl Fn(&TrueFrame) -> String) -> Vec<String> {
     true_stack(stack).iter().rev().map(label).collect()
 }
 
 /// The function that a label names.
-fn function(label: &str) -> &str {
+pub(crate) fn function(label: &str) -> &str {
     label.split(" (").next().unwrap()
 }
 

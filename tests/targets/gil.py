@@ -3,7 +3,7 @@
     spinner-0 .. spinner-2    pure Python, in `spin_0` .. `spin_2`
     sorter                    in `sort_big`: sorted() of a big list, some
                               50 ms in C without ever giving up the GIL
-    releaser                  in `hash_big`: sha256 of a big buffer, in C
+    releaser                  in `pack_big`: zlib packs a big buffer, in C
                               with the GIL given up
 
 Ground truth: `threads` maps each name to the `busy` function it stays in,
@@ -12,11 +12,11 @@ null, and `releases`, whether that gives up the GIL. All pass a gate first,
 which is open by `ready`; the main thread waits in read() in `main`. In a
 free-threaded build nobody waits for anybody.
 """
-import hashlib
 import os
 import random
 import sys
 import threading
+import zlib
 
 import groundtruth
 
@@ -48,10 +48,10 @@ def sort_big(gate, numbers):
         sorted(numbers)  # MARK sorting
 
 
-def hash_big(gate, buffer):
+def pack_big(gate, buffer):
     gate.acquire()
     while True:
-        hashlib.sha256(buffer)  # MARK hashing
+        zlib.compress(buffer)  # MARK packing
 
 
 def main():
@@ -59,13 +59,13 @@ def main():
     if sys.version_info < (3,):
         sys.setcheckinterval(1)  # else the sorter sorts a dozen times in a go
     sorting = groundtruth.marked_line(__file__, "sorting")
-    hashing = groundtruth.marked_line(__file__, "hashing")
+    packing = groundtruth.marked_line(__file__, "packing")
     jobs = [
         ("spinner-0", spin_0, 1, None, False),
         ("spinner-1", spin_1, 1, None, False),
         ("spinner-2", spin_2, 1, None, False),
         ("sorter", sort_big, NUMBERS, sorting, False),
-        ("releaser", hash_big, BUFFER, hashing, True),
+        ("releaser", pack_big, BUFFER, packing, True),
     ]
     known, gates = {}, []
     for name, function, argument, c_call, releases in jobs:

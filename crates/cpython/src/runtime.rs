@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
 
 use crate::find::FoundBy;
@@ -132,7 +134,7 @@ impl Runtime {
         };
         let mut bytes = vec![0; layout.span];
         for interpreter in self.interpreters(memory)? {
-            let first = list.len();
+            let mut seen = HashSet::new();
             let head = interpreter.addr.offset(layout.thread_head as u64);
             let Ok(mut state) = memory.read_ptr(head) else {
                 continue;
@@ -157,7 +159,7 @@ impl Runtime {
                 });
                 let next = view.ptr(layout.next).unwrap_or_default();
                 // The list is null-terminated; a hostile one may come back on itself.
-                if next == state || list.get(first).is_some_and(|t| t.state == next) {
+                if !seen.insert(next) {
                     break;
                 }
                 state = next;

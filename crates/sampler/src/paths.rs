@@ -26,6 +26,11 @@ impl ShortPaths {
         }
     }
 
+    /// Whether the target's `sys.path` was not there yet.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.sys_path.is_empty()
+    }
+
     /// The short form of `filename`; `exists` says whether the target has a file.
     pub(crate) fn shorten(
         &mut self,

@@ -63,8 +63,13 @@ pub struct Recorder {
     first_sample: Option<Duration>,
     slowest_tick: Duration,
     stopper: Option<Stopper>,
+    /// Ticks in a row at which the interpreter could not be read.
+    failures: u32,
 }
 
+/// An interpreter that cannot be read for so many ticks is looked for anew: it
+/// may have been mistaken for one while it was starting.
+const PATIENT_TICKS: u32 = 5;
 /// After an exec a new interpreter takes tens of milliseconds to start; a
 /// program that has none after this is not Python.
 const EXEC_PATIENCE: Duration = Duration::from_secs(3);
@@ -87,6 +92,7 @@ impl Recorder {
         };
         Ok(Self {
             stopper,
+            failures: 0,
             options,
             profile,
             process,
@@ -165,6 +171,7 @@ impl Recorder {
         if target.refresh().is_err() || target.image_gone() {
             return self.after_loss(target);
         }
+        self.failures = 0;
         let activities = target.activities();
         let mut stopper = self.stopper.take();
         let stopped = stopper
@@ -232,9 +239,11 @@ impl Recorder {
             return Err(End::Exited);
         }
         self.profile.lose(LossReason::NotReady, 1);
-        if !target.image_gone() {
+        self.failures += 1;
+        if !target.image_gone() && self.failures < PATIENT_TICKS {
             return Ok(());
         }
+        self.failures = 0;
         match target.reattach(EXEC_PATIENCE) {
             Ok(()) => {
                 self.execs += 1;

@@ -254,6 +254,10 @@ impl Python {
             self.list_threads(process)?;
             self.heads = heads;
         }
+        if self.paths.is_unknown() {
+            // Attached while the interpreter was starting.
+            self.paths = ShortPaths::new(self.sys_path());
+        }
         let unnamed = self.threads.iter().any(|thread| thread.name.is_none());
         let due = self
             .names_read

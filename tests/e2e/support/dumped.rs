@@ -1,4 +1,11 @@
-use super::TrueFrame;
+use super::{Target, TrueFrame, firefinch};
+
+/// Asks for a dump with whole paths.
+pub(crate) fn full_dump(target: &Target) -> Dump {
+    let run = firefinch(["dump", "--full-filenames", &target.pid_arg()]).succeeded();
+    assert_eq!(run.stderr, "");
+    Dump::parse(&run.stdout)
+}
 
 /// What `dump` printed.
 #[derive(Debug)]
@@ -11,7 +18,8 @@ pub(crate) struct Dump {
 /// One thread of it, newest frame first.
 #[derive(Debug)]
 pub(crate) struct Thread {
-    pub(crate) id: u64,
+    /// `None` where the system's number is not known and the interpreter's is shown.
+    pub(crate) id: Option<u64>,
     pub(crate) name: String,
     /// The number of its interpreter where that is not the main one.
     pub(crate) interpreter: Option<u64>,
@@ -51,6 +59,17 @@ impl Dump {
 }
 
 impl Thread {
+    /// Fails at the first frame that differs, with both stacks at hand.
+    #[track_caller]
+    pub(crate) fn assert_stack(&self, truth: &[TrueFrame]) {
+        let at = self.frames.iter().zip(truth).position(|(a, b)| a != b);
+        assert!(
+            self.frames == truth,
+            "at {at:?}, shown {:#?}\ntrue {truth:#?}",
+            self.frames
+        );
+    }
+
     fn parse(block: &str) -> Self {
         let mut lines = block.lines();
         let head = lines.next().unwrap_or_default();
@@ -62,9 +81,10 @@ impl Thread {
         });
         let (id, name, interpreter, state) = parts.unwrap_or_else(|| panic!("a heading: {head}"));
         let mut thread = Self {
-            id: id
-                .parse()
-                .unwrap_or_else(|_| panic!("an OS thread id: {head}")),
+            id: match id.strip_prefix("0x") {
+                Some(_) => None,
+                None => Some(id.parse().unwrap_or_else(|_| panic!("a number: {head}"))),
+            },
             name: name.to_owned(),
             interpreter: interpreter
                 .strip_prefix(" in interpreter ")

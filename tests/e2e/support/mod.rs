@@ -7,11 +7,15 @@ mod poll;
 mod target;
 mod tool;
 mod truth;
+mod user;
 
 pub(crate) use collapsed::Collapsed;
-pub(crate) use dumped::{Dump, Thread};
+pub(crate) use dumped::{Dump, Thread, full_dump};
 pub(crate) use interpreter::{Interpreter, for_every, for_every_that};
 pub(crate) use poll::{PATIENCE, eventually};
-pub(crate) use target::{Target, programs};
+pub(crate) use target::{
+    Place, Target, interpreter_args, prepare, program_path, programs, python_args, to_command,
+};
 pub(crate) use tool::{Run, Running, command, firefinch};
 pub(crate) use truth::{TrueFrame, true_stack};
+pub(crate) use user::{Nobody, is_root};

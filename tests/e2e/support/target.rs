@@ -1,4 +1,4 @@
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -70,29 +70,37 @@ pub(crate) fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets")
 }
 
-/// The command that runs `program` of `tests/targets` under `python`.
-pub(crate) fn python_command(python: &Interpreter, program: &str, place: &Place) -> Command {
-    let mut command = if python.is_elsewhere() {
-        for entry in fs::read_dir(programs()).unwrap() {
-            let file = entry.unwrap().path();
-            if file.extension() == Some(OsStr::new("py")) {
-                let copy = place.outside().join(file.file_name().unwrap());
-                fs::copy(&file, copy).unwrap();
-            }
+/// The arguments that run `program` of `tests/targets` under `python`.
+pub(crate) fn python_args(python: &Interpreter, program: &str, place: &Place) -> Vec<OsString> {
+    let mut args = interpreter_args(python);
+    args.push(program_path(python, program, place).into());
+    args
+}
+
+/// The arguments that start the interpreter itself, with a `/proc` to see.
+pub(crate) fn interpreter_args(python: &Interpreter) -> Vec<OsString> {
+    let mut args: Vec<OsString> = Vec::new();
+    if python.is_elsewhere() {
+        args.extend(WITH_PROC.map(Into::into));
+        args.push(python.root.clone().into());
+    }
+    args.extend(python.command.iter().map(Into::into));
+    args
+}
+
+/// Where `python` finds `program` of `tests/targets`; a copy in another root.
+pub(crate) fn program_path(python: &Interpreter, program: &str, place: &Place) -> PathBuf {
+    if !python.is_elsewhere() {
+        return programs().join(program);
+    }
+    for entry in fs::read_dir(programs()).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension() == Some(OsStr::new("py")) {
+            let copy = place.outside().join(file.file_name().unwrap());
+            fs::copy(&file, copy).unwrap();
         }
-        let [unshare, rest @ ..] = WITH_PROC;
-        let mut command = Command::new(unshare);
-        command.args(rest).arg(&python.root).args(&python.command);
-        command.arg(place.inside().join(program));
-        command
-    } else {
-        let (first, rest) = python.command.split_first().unwrap();
-        let mut command = Command::new(first);
-        command.args(rest).arg(programs().join(program));
-        command
-    };
-    prepare(&mut command, place);
-    command
+    }
+    place.inside().join(program)
 }
 
 /// The same surroundings for every target.
@@ -105,9 +113,18 @@ pub(crate) fn prepare(command: &mut Command, place: &Place) {
         .env("LC_ALL", "C.UTF-8");
 }
 
-/// How `/proc/PID/task/TID/syscall` begins for read(0, ...) (proc_pid_syscall(5)).
-fn read_of_stdin() -> String {
-    format!("{} 0x0 ", libc::SYS_read)
+/// What the thread with this directory in `/proc` waits in: number, arguments,
+/// as in proc_pid_syscall(5); empty when it is gone.
+fn system_call(task: &Path) -> String {
+    fs::read_to_string(task.join("syscall")).unwrap_or_default()
+}
+
+/// The command of these arguments.
+pub(crate) fn to_command(args: &[OsString]) -> Command {
+    let (first, rest) = args.split_first().expect("a program to run");
+    let mut command = Command::new(first);
+    command.args(rest);
+    command
 }
 
 impl Target {
@@ -119,8 +136,9 @@ impl Target {
     /// The same with arguments for the program.
     pub(crate) fn start_with(python: &Interpreter, program: &str, args: &[&str]) -> Self {
         let place = Place::below(python);
-        let mut command = python_command(python, program, &place);
+        let mut command = to_command(&python_args(python, program, &place));
         command.args(args);
+        prepare(&mut command, &place);
         Self::run(command, place)
     }
 
@@ -151,10 +169,15 @@ impl Target {
             truth: Value::Null,
             place,
         };
-        target.ready = target.line_after("ready ");
-        let truth = target.line_after("truth ");
-        target.truth = serde_json::from_str(&truth).expect("the truth is JSON");
+        target.listen();
         target
+    }
+
+    /// Hears what it says: when it has become another program, once more.
+    pub(crate) fn listen(&mut self) {
+        self.ready = self.line_after("ready ");
+        let truth = self.line_after("truth ");
+        self.truth = serde_json::from_str(&truth).expect("the truth is JSON");
     }
 
     /// The rest of its next line, which must begin with `word`.
@@ -179,13 +202,22 @@ impl Target {
     pub(crate) fn settled(self) -> Self {
         eventually("the target waits for stdin", || {
             let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-            tasks
-                .flatten()
-                .filter_map(|task| fs::read_to_string(task.path().join("syscall")).ok())
-                .any(|call| call.starts_with(&read_of_stdin()))
+            let mut calls = tasks.flatten().map(|task| system_call(&task.path()));
+            let read_of_stdin = format!("{} 0x0 ", libc::SYS_read);
+            calls
+                .any(|call| call.starts_with(&read_of_stdin))
                 .then_some(())
         });
         self
+    }
+
+    /// Waits until its thread of this number reads from something in the kernel.
+    pub(crate) fn thread_reads(&self, tid: u64) {
+        let read = format!("{} ", libc::SYS_read);
+        let task = PathBuf::from(format!("/proc/{}/task/{tid}", self.pid()));
+        eventually("the thread reads", || {
+            system_call(&task).starts_with(&read).then_some(())
+        });
     }
 
     /// Its PID as we see it.

@@ -1,11 +1,15 @@
 use std::ffi::OsStr;
-use std::io::Read;
+use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
-use super::PATIENCE;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{PATIENCE, eventually};
 
 /// What a program did that has ended.
 #[derive(Debug)]
@@ -17,6 +21,28 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Fails unless it said three lines and gave this exit code: what failed,
+    /// the evidence, what to type.
+    #[track_caller]
+    pub(crate) fn failed_with(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        let lines: Vec<_> = self.stderr.lines().collect();
+        let [what, evidence, next] = &lines[..] else {
+            panic!("three lines: {self:#?}");
+        };
+        let parts = [
+            what.strip_prefix("firefinch: "),
+            evidence.strip_prefix("  evidence: "),
+            next.strip_prefix("  next: "),
+        ];
+        for part in parts {
+            assert!(
+                part.is_some_and(|part| !part.trim().is_empty()),
+                "{self:#?}"
+            );
+        }
+    }
+
     /// Itself, if it did what it was asked for.
     #[track_caller]
     pub(crate) fn succeeded(self) -> Self {
@@ -63,6 +89,44 @@ impl Running {
     pub(crate) fn pid(&self) -> i32 {
         let child = self.child.as_ref().expect("it runs");
         i32::try_from(child.id()).unwrap()
+    }
+
+    /// Waits until it has sampled a few times from now on.
+    pub(crate) fn sampled(&self) {
+        const TIMES: u64 = 20;
+        let asleep = format!("{} 0x1 0x1 ", libc::SYS_clock_nanosleep);
+        eventually("firefinch waits for a deadline", || {
+            let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid())).ok()?;
+            call.starts_with(&asleep).then_some(())
+        });
+        let begun = self.waits();
+        eventually("firefinch ticks", || {
+            (self.waits() >= begun + TIMES).then_some(())
+        });
+    }
+
+    /// How often its main thread has given up the processor by itself.
+    fn waits(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let waits = |line: &str| {
+            line.strip_prefix("voluntary_ctxt_switches:")?
+                .trim()
+                .parse()
+                .ok()
+        };
+        status.lines().find_map(waits).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Writes all of this to its stdin and closes that.
+    pub(crate) fn feed(&mut self, text: &str) {
+        let child = self.child.as_mut().expect("it runs");
+        let mut stdin = child.stdin.take().expect("its stdin is a pipe");
+        let text = text.to_owned();
+        thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
 
     /// Waits for its end: that of its output, and so of what shares that.

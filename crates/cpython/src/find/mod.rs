@@ -195,6 +195,11 @@ pub fn find(
             }
         }
     }
+    // Where a landmark was found, what it leads to is the truth: a runtime that
+    // is not ready yet has shapes all over it that mean nothing.
+    if failure != FindError::NotPython {
+        return Err(failure);
+    }
     for (_, elf) in &elves {
         if let Some(version) = scan::version(memory, elf)
             && let Some(runtime) = by_shape(memory, elf, version)

@@ -1,6 +1,6 @@
 use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
 
-use super::{MAX_FRAMES, Motion, Position, RawFrame, RawStack, StackError};
+use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 
@@ -62,10 +62,9 @@ impl Linked {
         let mut frames = Vec::new();
         let mut addr = memory.read_ptr(top)?;
         let mut bytes = vec![0; self.span];
+        let mut steps = Steps::default();
         while !addr.is_null() {
-            if frames.len() >= MAX_FRAMES {
-                return Err(StackError::TooDeep);
-            }
+            steps.count(addr)?;
             memory.read(addr.offset(self.first as u64), &mut bytes)?;
             let (frame, back) = self.decode(addr, &bytes).ok_or(StackError::Garbage(addr))?;
             if frame.code.is_null() {

@@ -82,6 +82,34 @@ impl From<ReadError> for StackError {
 /// hostile memory ends here.
 pub const MAX_FRAMES: usize = 1 << 19;
 
+/// Counts the frames of a chain and ends one that comes back on itself, as a
+/// torn or hostile one may: after at most twice its length (Brent's method),
+/// without remembering where it has been.
+#[derive(Debug, Default)]
+struct Steps {
+    taken: usize,
+    /// The frame to be met again, and when to take another.
+    mark: RemoteAddr,
+    renew: usize,
+}
+
+impl Steps {
+    fn count(&mut self, frame: RemoteAddr) -> Result<(), StackError> {
+        if self.taken >= MAX_FRAMES {
+            return Err(StackError::TooDeep);
+        }
+        if frame == self.mark {
+            return Err(StackError::Garbage(frame));
+        }
+        if self.taken >= self.renew {
+            self.mark = frame;
+            self.renew = self.renew.saturating_mul(2).max(16);
+        }
+        self.taken += 1;
+        Ok(())
+    }
+}
+
 /// How often a stack that moves under the reader is read again.
 const ATTEMPTS: usize = 3;
 
@@ -141,5 +169,31 @@ impl StackReader {
             }
         }
         Err(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop of any length and beginning ends soon; a long straight chain does not.
+    #[test]
+    fn loops_end() {
+        for (lead, length) in [(0, 1), (3, 1), (5, 7), (100, 64), (0, 5_000)] {
+            let mut steps = Steps::default();
+            let at = |step: u64| {
+                let place = if step < lead {
+                    step
+                } else {
+                    lead + (step - lead) % length
+                };
+                RemoteAddr::new(0x1000 + place * 16)
+            };
+            let end = (0..).find(|step| steps.count(at(*step)).is_err()).unwrap();
+            assert!(end <= 4 * (lead + length) + 32, "{lead} {length}: {end}");
+        }
+        let mut steps = Steps::default();
+        let straight = (1..200_000).all(|step| steps.count(RemoteAddr::new(step * 16)).is_ok());
+        assert!(straight);
     }
 }

@@ -32,9 +32,22 @@ impl Objects<'_> {
         object: RemoteAddr,
         wanted: &str,
     ) -> Result<Option<RemoteAddr>, ObjectError> {
-        let items = self.dict(object)?;
-        let hit = items.iter().find(|(key, _)| self.text_is(*key, wanted));
-        Ok(hit.map(|(_, value)| *value))
+        self.find(self.dict(object)?, wanted)
+    }
+
+    /// The value whose key is `wanted`. The first key that cannot be read ends
+    /// the search: the table is not what it seemed, and may be very long.
+    pub(super) fn find(
+        &self,
+        items: Vec<(RemoteAddr, RemoteAddr)>,
+        wanted: &str,
+    ) -> Result<Option<RemoteAddr>, ObjectError> {
+        for (key, value) in items {
+            if self.text_is(key, wanted)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 
     /// Pairs the keys of `entries` with the values of a split table at `values`.
@@ -68,26 +81,29 @@ impl Objects<'_> {
             expected: "dict keys",
             addr: keys,
         };
+        let power = |offset: usize| 1_u64.checked_shl(u32::from(view.u8(offset)?));
+        let capacity = match layout.get(Field::DictKeysLog2Size) {
+            Some(log2) => power(log2),
+            None => view.u64(layout.need(Field::DictKeysSize)?),
+        };
+        let capacity = capacity.filter(|c| *c <= MAX_ITEMS).ok_or(unexpected)?;
         let count = view
             .u64(layout.need(Field::DictKeysNentries)?)
-            .filter(|count| *count <= MAX_ITEMS)
+            .filter(|count| *count <= capacity)
             .ok_or(unexpected)?;
         let index_bytes = match layout.get(Field::DictKeysLog2IndexBytes) {
-            Some(log2) => {
-                let log2 = view.u8(log2).ok_or(unexpected)?;
-                1_u64.checked_shl(u32::from(log2)).ok_or(unexpected)?
-            }
+            Some(log2) => power(log2)
+                .filter(|b| *b <= 8 * MAX_ITEMS)
+                .ok_or(unexpected)?,
             None => {
-                let size = view.u64(layout.need(Field::DictKeysSize)?);
-                let size = size.ok_or(unexpected)?;
                 // DK_IXSIZE, Objects/dictobject.c
-                let width = match size {
+                let width = match capacity {
                     0..=0xff => 1,
                     0x100..=0xffff => 2,
                     0x1_0000..=0xffff_ffff => 4,
                     _ => 8,
                 };
-                size.checked_mul(width).ok_or(unexpected)?
+                capacity * width
             }
         };
         let general = match layout.get(Field::DictKeysKind) {

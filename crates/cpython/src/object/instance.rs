@@ -13,11 +13,7 @@ impl Objects<'_> {
         object: RemoteAddr,
         wanted: &str,
     ) -> Result<Option<RemoteAddr>, ObjectError> {
-        let attributes = self.attributes(object)?;
-        let hit = attributes
-            .iter()
-            .find(|(name, _)| self.text_is(*name, wanted));
-        Ok(hit.map(|(_, value)| *value))
+        self.find(self.attributes(object)?, wanted)
     }
 
     /// What is in the `__dict__` of an instance of a Python class, made or not.

@@ -45,13 +45,15 @@ impl Objects<'_> {
 
     /// Whether `object` is the text `wanted`, which is ASCII: cheaper than
     /// reading it, as its length alone decides nearly always.
-    pub(crate) fn text_is(&self, object: RemoteAddr, wanted: &str) -> bool {
+    ///
+    /// # Errors
+    /// If `object` cannot be read at all; what is no text is not `wanted`.
+    pub(crate) fn text_is(&self, object: RemoteAddr, wanted: &str) -> Result<bool, ObjectError> {
         let len = match self.layout.get(Field::StrAsciiLength) {
-            Some(_) => self.word(object, Field::StrAsciiLength),
-            None => self.word(object, Field::BytesSize),
+            Some(_) => self.word(object, Field::StrAsciiLength)?,
+            None => self.word(object, Field::BytesSize)?,
         };
-        len.is_ok_and(|len| len == wanted.len() as u64)
-            && self.text(object).is_ok_and(|text| text == wanted)
+        Ok(len == wanted.len() as u64 && self.text(object).is_ok_and(|text| text == wanted))
     }
 
     fn characters(&self, object: RemoteAddr) -> Result<Characters, ObjectError> {

@@ -24,7 +24,7 @@ mod walk;
 use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
 
 use super::edges::Calls;
-use super::{Motion, RawFrame, RawStack, StackError};
+use super::{Motion, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
 use frame::{Decoded, FrameLayout, Returns, Shapes};
 use walk::Chunks;
@@ -151,12 +151,9 @@ impl DataStack {
     ) -> Result<Vec<RawFrame>, StackError> {
         let mut frames = Vec::new();
         let mut addr = newest;
-        let mut steps = 0;
+        let mut steps = Steps::default();
         while !addr.is_null() {
-            steps += 1;
-            if steps > super::MAX_FRAMES {
-                return Err(StackError::TooDeep);
-            }
+            steps.count(addr)?;
             let decoded = self.decode(memory, chunks, addr)?;
             if !decoded.internal {
                 frames.push(decoded.frame);
