@@ -41,7 +41,7 @@ impl ThreadIds {
         let living: HashSet<_> = threads.iter().map(|t| (t.state, t.ident)).collect();
         self.known
             .retain(|key, tid| living.contains(key) && tids.contains(tid));
-        threads
+        let mut found: Vec<_> = threads
             .iter()
             .map(|thread| {
                 if let Some(id) = thread.native_id.filter(|id| *id != 0) {
@@ -60,7 +60,28 @@ impl ThreadIds {
                 self.known.insert(key, tid);
                 Some(tid)
             })
-            .collect()
+            .collect();
+        disown(threads, &mut found);
+        found
+    }
+}
+
+/// One OS thread runs one Python thread. Before 3.13 the first thread state of
+/// a subinterpreter keeps the ids of the thread that made it, whoever runs it
+/// (`Python/pystate.c`), so of several that claim a thread only the one in
+/// the main interpreter is believed; of the others nothing is known.
+fn disown(threads: &[PythonThread], found: &mut [Option<u64>]) {
+    let mut owners: HashMap<u64, usize> = HashMap::new();
+    // The main interpreter was linked first, and so is last.
+    for (index, _) in threads.iter().enumerate().rev() {
+        let Some(Some(tid)) = found.get(index) else {
+            continue;
+        };
+        if owners.contains_key(tid) {
+            found[index] = None;
+        } else {
+            owners.insert(*tid, index);
+        }
     }
 }
 
@@ -70,11 +91,12 @@ fn find_offset(
     threads: &[PythonThread],
     tids: &HashSet<u64>,
 ) -> Option<usize> {
-    let descriptors: Vec<_> = threads
-        .iter()
-        .filter_map(|thread| {
+    let idents: HashSet<_> = threads.iter().map(|thread| thread.ident).collect();
+    let descriptors: Vec<_> = idents
+        .into_iter()
+        .filter_map(|ident| {
             let mut bytes = vec![0; DESCRIPTOR];
-            let addr = RemoteAddr::new(thread.ident);
+            let addr = RemoteAddr::new(ident);
             memory.read(addr, &mut bytes).ok().map(|()| bytes)
         })
         .collect();
@@ -90,4 +112,47 @@ fn find_offset(
             .collect();
         found.len() == descriptors.len()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use firefinch_memory::Snapshot;
+
+    use super::*;
+    use crate::runtime::Interpreter;
+
+    fn thread(ident: u64, interpreter: i64) -> PythonThread {
+        PythonThread {
+            state: RemoteAddr::new(ident * 3),
+            interpreter: Interpreter {
+                addr: RemoteAddr::new(0x9000),
+                id: Some(interpreter),
+            },
+            ident,
+            native_id: None,
+        }
+    }
+
+    /// The offset is the one at which every descriptor holds a tid of its own,
+    /// and a thread state that repeats another's ident gets no thread.
+    #[test]
+    fn tids_are_found_in_descriptors() {
+        let mut snapshot = Snapshot::new();
+        for (addr, tid) in [(0x1_0000, 700_u32), (0x2_0000, 701)] {
+            let mut bytes = vec![0; DESCRIPTOR];
+            // A process id, the same in all, and a stray number come first.
+            bytes[16..20].copy_from_slice(&700_u32.to_le_bytes());
+            bytes[720..724].copy_from_slice(&tid.to_le_bytes());
+            snapshot.insert(RemoteAddr::new(addr), bytes);
+        }
+        // Newest first: a subinterpreter's thread made by the main thread.
+        let threads = [
+            thread(0x1_0000, 1),
+            thread(0x2_0000, 0),
+            thread(0x1_0000, 0),
+        ];
+        let tids = HashSet::from([700, 701]);
+        let found = ThreadIds::new().resolve(&snapshot, &threads, &tids);
+        assert_eq!(found, [None, Some(701), Some(700)]);
+    }
 }
