@@ -3,10 +3,7 @@
 //! tests compare it with what firefinch says.
 
 mod dump;
-mod exec;
 mod faults;
 mod gil;
-mod launch;
 mod record;
-mod subinterpreters;
 mod support;
