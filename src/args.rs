@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, Subcommand};
 use firefinch_process::Pid;
 use firefinch_report::{Format, LineStyle};
@@ -42,15 +43,18 @@ pub(crate) enum Command {
 
 /// Samples a running process, or a command that is started for it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(
+    after_help = EXIT_CODES,
+    override_usage = "firefinch record [OPTIONS] PID\n       firefinch record [OPTIONS] -- COMMAND..."
+)]
 #[command(group = ArgGroup::new("target").required(true).args(["pid", "pid_argument", "program"]))]
 pub(crate) struct RecordArgs {
     /// The process to sample
-    #[arg(short, long, value_name = "PID")]
+    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
     pub(crate) pid: Option<Pid>,
 
     /// The process to sample
-    #[arg(value_name = "PID")]
+    #[arg(value_name = "PID", allow_negative_numbers = true)]
     pid_argument: Option<Pid>,
 
     /// A command to start and sample until it ends
@@ -59,6 +63,7 @@ pub(crate) struct RecordArgs {
 
     /// The file to write, or - for standard output [default: firefinch-PID-TIME.svg]
     #[arg(short, long, value_name = "FILE")]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) output: Option<PathBuf>,
 
     /// The format: flamegraph (svg) or raw (collapsed stacks) [default: by the file's extension]
@@ -66,11 +71,12 @@ pub(crate) struct RecordArgs {
     pub(crate) format: Option<Format>,
 
     /// How long to sample, in seconds or like 1m30s [default: until Ctrl-C or the target's end]
-    #[arg(short, long, value_parser = parse_duration)]
+    #[arg(short, long, value_parser = parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<Length>,
 
     /// Samples a second
     #[arg(short, long, default_value = "100", value_name = "HZ")]
+    #[arg(value_parser = parse_rate, allow_hyphen_values = true)]
     pub(crate) rate: NonZeroU32,
 
     /// Show each thread as a root of its own, with its name
@@ -108,14 +114,15 @@ pub(crate) struct RecordArgs {
 
 /// Shows every thread's stack now.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "firefinch dump [OPTIONS] PID")]
 #[command(group = ArgGroup::new("target").required(true).args(["pid", "pid_argument"]))]
 pub(crate) struct DumpArgs {
     /// The process to look at
-    #[arg(short, long, value_name = "PID")]
+    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
     pid: Option<Pid>,
 
     /// The process to look at
-    #[arg(value_name = "PID")]
+    #[arg(value_name = "PID", allow_negative_numbers = true)]
     pid_argument: Option<Pid>,
 
     /// Show whole paths of files
@@ -172,13 +179,26 @@ fn parse_duration(text: &str) -> Result<Length, String> {
     }
     let seconds = text.parse::<f64>().ok();
     let duration = match seconds {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())?,
-        None => humantime::parse_duration(text).map_err(|e| e.to_string())?,
+        Some(seconds) if seconds.is_nan() => return Err("it is not a number".to_owned()),
+        Some(seconds) if seconds <= 0.0 => Duration::ZERO,
+        Some(seconds) => Duration::try_from_secs_f64(seconds)
+            .map_err(|_| "it is too long; unlimited is a word that is understood".to_owned())?,
+        None => humantime::parse_duration(text)
+            .map_err(|_| "it is neither seconds nor a time like 1m30s".to_owned())?,
     };
     if duration.is_zero() {
         return Err("it must be more than zero".to_owned());
     }
     Ok(Length::Limited(duration))
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "it must be a whole number of samples a second from 1 to {}",
+            NonZeroU32::MAX
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
 use firefinch_cpython::{DebugOffsetsError, FindError, Layout};
@@ -7,6 +7,8 @@ use firefinch_sampler::AttachError;
 
 /// It failed.
 pub(crate) const FAILED: u8 = 1;
+/// Wrong usage.
+pub(crate) const USAGE: u8 = 2;
 /// Nothing was sampled.
 pub(crate) const NOTHING: u8 = 3;
 /// The result is not where it was asked for.
@@ -38,9 +40,7 @@ impl Failure {
 
     /// Prints the lines and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("firefinch: {}", printable(&self.what));
-        eprintln!("  evidence: {}", printable(&self.evidence));
-        eprintln!("  next: {}", printable(&self.next));
+        eprintln!("{self}");
         ExitCode::from(self.code)
     }
 
@@ -71,6 +71,14 @@ impl Failure {
                 "report this: the layout table lacks a field for this version",
             ),
         }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "firefinch: {}", printable(&self.what))?;
+        writeln!(f, "  evidence: {}", printable(&self.evidence))?;
+        write!(f, "  next: {}", printable(&self.next))
     }
 }
 

@@ -12,15 +12,19 @@ mod ps;
 mod record;
 mod signals;
 mod summary;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_understood(&error),
+    };
     let result = match args.command {
         Command::Record(record) => record::run(&record, args.verbose),
         Command::Dump(dump) => dump::run(&dump, args.verbose),
@@ -29,5 +33,22 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => failure.report(),
+    }
+}
+
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let typed: Vec<_> = std::env::args_os().collect();
+    let command = Args::command();
+    let names: Vec<_> = command
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .collect();
+    match usage::failure(error, usage::subcommand(&typed, &names)) {
+        Some(failure) => failure.report(),
+        None => {
+            // Whoever closed the pipe has seen enough of the help.
+            let _ = error.print();
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::USAGE))
+        }
     }
 }
