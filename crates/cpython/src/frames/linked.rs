@@ -1,12 +1,32 @@
-use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
+//! Frames as heap objects linked by `f_back` (`Include/frameobject.h`, to 3.10).
+//!
+//! # Why a stack read from a moving thread is true
+//! Each frame is an object of its own, so a chain takes one read a frame, and
+//! a fast program calls and returns between two reads. Every call in a chain
+//! must therefore be one that was seen standing still ([`Calls`]): a seam
+//! between two moments shows as a call that the program does not make. A frame
+//! that has returned gives itself away, as its `f_back` is cleared when it is
+//! released (`frame_dealloc`, `Objects/frameobject.c`). A chain that fails is
+//! read again from the newest frame, so very short calls are seen a little
+//! less often than they are made; how much is measured by the benchmarks.
 
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
+
+use super::edges::Calls;
 use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 
-/// Frames as heap objects linked by `f_back` (`Include/frameobject.h`, to 3.10).
+/// Reads stacks that are chains of frame objects.
 #[derive(Debug)]
 pub(super) struct Linked {
+    chain: Chain,
+    calls: Calls,
+}
+
+/// How to follow a chain.
+#[derive(Debug)]
+struct Chain {
     thread_frame: usize,
     back: usize,
     code: usize,
@@ -18,8 +38,54 @@ pub(super) struct Linked {
     span: usize,
 }
 
+/// How often a chain that moves is read again.
+const LOOKS: usize = 16;
+
 impl Linked {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        Ok(Self {
+            chain: Chain::new(layout)?,
+            calls: Calls::default(),
+        })
+    }
+
+    pub(super) fn read(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        motion: Motion,
+    ) -> Result<RawStack, StackError> {
+        if motion == Motion::Stopped {
+            let frames = self.chain.follow(memory, thread)?;
+            return Ok(RawStack { frames });
+        }
+        let mut failure = StackError::Torn;
+        let mut last: Option<Vec<RawFrame>> = None;
+        for _ in 0..LOOKS {
+            let frames = match self.chain.follow(memory, thread) {
+                Ok(frames) => frames,
+                Err(error) => {
+                    failure = error;
+                    continue;
+                }
+            };
+            if let Some(last) = &last
+                && !self.calls.know(&frames)
+            {
+                self.calls.learn(last, &frames);
+            }
+            if self.calls.know(&frames) {
+                return Ok(RawStack { frames });
+            }
+            failure = StackError::Torn;
+            last = Some(frames);
+        }
+        Err(failure)
+    }
+}
+
+impl Chain {
+    fn new(layout: &Layout) -> Result<Self, MissingField> {
         let back = layout.need(Field::FrameBack)?;
         let code = layout.need(Field::FrameCode)?;
         let last_instruction = layout.need(Field::FrameLasti)?;
@@ -37,86 +103,36 @@ impl Linked {
         })
     }
 
+    /// Follows `f_back` from the newest frame to the oldest.
+    fn follow(&self, memory: &dyn Memory, thread: RemoteAddr) -> Result<Vec<RawFrame>, StackError> {
+        let mut frames = Vec::new();
+        let mut addr = memory.read_ptr(thread.offset(self.thread_frame as u64))?;
+        let mut bytes = vec![0; self.span];
+        let mut steps = Steps::default();
+        while !addr.is_null() {
+            steps.count(addr)?;
+            memory.read(addr.offset(self.first as u64), &mut bytes)?;
+            let (frame, back) = self
+                .decode(addr, &bytes)
+                .filter(|(frame, _)| !frame.code.is_null())
+                .ok_or(StackError::Garbage(addr))?;
+            frames.push(frame);
+            addr = back;
+        }
+        Ok(frames)
+    }
+
     /// One frame and its caller.
     fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<(RawFrame, RemoteAddr)> {
         let view = Bytes(bytes);
         let at = |field: usize| field - self.first;
         // `f_lineno` is kept up only while a frame is traced; the instruction always.
         let last_instruction = view.i32(at(self.last_instruction))?;
-        let position = Position::Offset(last_instruction.saturating_mul(self.unit));
         let frame = RawFrame {
             addr,
             code: view.ptr(at(self.code))?,
-            position,
+            position: Position::Offset(last_instruction.saturating_mul(self.unit)),
         };
         Some((frame, view.ptr(at(self.back))?))
-    }
-
-    pub(super) fn read(
-        &mut self,
-        memory: &dyn Memory,
-        thread: RemoteAddr,
-        motion: Motion,
-    ) -> Result<RawStack, StackError> {
-        let top = thread.offset(self.thread_frame as u64);
-        let mut frames = Vec::new();
-        let mut addr = memory.read_ptr(top)?;
-        let mut bytes = vec![0; self.span];
-        let mut steps = Steps::default();
-        while !addr.is_null() {
-            steps.count(addr)?;
-            memory.read(addr.offset(self.first as u64), &mut bytes)?;
-            let (frame, back) = self.decode(addr, &bytes).ok_or(StackError::Garbage(addr))?;
-            if frame.code.is_null() {
-                return Err(StackError::Garbage(addr));
-            }
-            frames.push(frame);
-            addr = back;
-        }
-        let stack = RawStack { frames };
-        if motion == Motion::Running {
-            self.confirm(memory, top, &stack)?;
-        }
-        Ok(stack)
-    }
-
-    /// Reads the whole chain once more and compares: every caller must stand
-    /// where it stood; only the newest frame may have moved on, within its code.
-    fn confirm(
-        &self,
-        memory: &dyn Memory,
-        top: RemoteAddr,
-        stack: &RawStack,
-    ) -> Result<(), StackError> {
-        let mut head = [0; 8];
-        let mut copies = vec![0; self.span * stack.frames.len()];
-        let mut ranges = Vec::with_capacity(stack.frames.len() + 1);
-        ranges.push(Range {
-            addr: top,
-            buf: &mut head,
-        });
-        for (frame, buf) in stack.frames.iter().zip(copies.chunks_exact_mut(self.span)) {
-            let addr = frame.addr.offset(self.first as u64);
-            ranges.push(Range { addr, buf });
-        }
-        let wanted = ranges.len();
-        if memory.read_scattered(&mut ranges) != wanted {
-            return Err(StackError::Torn);
-        }
-        let mut expected = RemoteAddr::new(u64::from_le_bytes(head));
-        for (index, frame) in stack.frames.iter().enumerate() {
-            let bytes = &copies[index * self.span..][..self.span];
-            let (again, back) = self.decode(frame.addr, bytes).ok_or(StackError::Torn)?;
-            let stands = index == 0 || again.position == frame.position;
-            if expected != frame.addr || again.code != frame.code || !stands {
-                return Err(StackError::Torn);
-            }
-            expected = back;
-        }
-        if expected.is_null() {
-            Ok(())
-        } else {
-            Err(StackError::Torn)
-        }
     }
 }

@@ -110,9 +110,6 @@ impl Steps {
     }
 }
 
-/// How often a stack that moves under the reader is read again.
-const ATTEMPTS: usize = 3;
-
 /// Whether the target's threads run while they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Motion {
@@ -155,20 +152,10 @@ impl StackReader {
         thread: RemoteAddr,
         motion: Motion,
     ) -> Result<RawStack, StackError> {
-        let mut last = StackError::Torn;
-        for _ in 0..ATTEMPTS {
-            let stack = match &mut self.0 {
-                Kind::Linked(linked) => linked.read(memory, thread, motion),
-                Kind::DataStack(data_stack) => data_stack.read(memory, thread, motion),
-            };
-            match stack {
-                Ok(stack) => return Ok(stack),
-                // Whatever looks wrong in a moving stack may be right a moment later.
-                Err(error) if motion == Motion::Running => last = error,
-                Err(error) => return Err(error),
-            }
+        match &mut self.0 {
+            Kind::Linked(linked) => linked.read(memory, thread, motion),
+            Kind::DataStack(data_stack) => data_stack.read(memory, thread, motion),
         }
-        Err(last)
     }
 }
 
