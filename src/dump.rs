@@ -1,17 +1,14 @@
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
 use firefinch_process::{AccessError, Stopper};
 use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motion, stop_running};
 
 use crate::args::DumpArgs;
-use crate::failure::{Failure, printable};
-
-/// How long an interpreter that is starting is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::failure::{Failure, print, printable};
+use crate::wait::attach;
 
 /// Shows every thread's stack now.
 pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
@@ -23,7 +20,7 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
         ));
     };
     let begun = Instant::now();
-    let mut target = Target::attach(pid, PATIENCE).map_err(|error| Failure::attach(pid, &error))?;
+    let mut target = attach(pid, None).map_err(|error| Failure::attach(pid, &error))?;
     target.refresh().map_err(|error| {
         Failure::new(
             format!("cannot list the threads of process {pid}"),
@@ -31,10 +28,8 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
             "try again: the process may be ending",
         )
     })?;
-    let text = render(&mut target, args).map_err(|error| Failure::access(pid, &error))?;
-    let mut out = io::stdout().lock();
-    // A reader that has seen enough (head) is no failure.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let text = render(&mut target, args).map_err(|error| Failure::access(&error))?;
+    print(&text)?;
     if verbose {
         let cost = target.memory().cost();
         eprintln!(

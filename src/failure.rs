@@ -1,8 +1,10 @@
 use std::fmt::{self, Display};
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use firefinch_cpython::{DebugOffsetsError, FindError, Layout};
-use firefinch_process::{AccessError, OpenError, Pid};
+use firefinch_process::{AccessError, Cause, Diagnosis, OpenError, Pid, Place, Uid};
 use firefinch_sampler::AttachError;
 
 /// It failed.
@@ -13,6 +15,9 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NOTHING: u8 = 3;
 /// The result is not where it was asked for.
 pub(crate) const ELSEWHERE: u8 = 4;
+
+/// A wait shorter than this was none.
+const MENTIONED: Duration = Duration::from_millis(100);
 
 /// Three lines: what failed, the evidence, what to type next.
 #[derive(Debug)]
@@ -45,19 +50,29 @@ impl Failure {
     }
 
     /// The kernel refuses, or the process is gone.
-    pub(crate) fn access(pid: Pid, error: &AccessError) -> Self {
-        let what = format!("cannot profile process {pid}");
-        Self::new(what, error, "run it as that process's user, or as root")
+    pub(crate) fn access(error: &AccessError) -> Self {
+        let what = format!("cannot profile process {}", error.pid);
+        if error.is_gone() {
+            return Self::new(
+                what,
+                format!("it has ended meanwhile: {error}"),
+                "firefinch ps lists the processes that can be profiled here",
+            );
+        }
+        match error.diagnose() {
+            Some(diagnosis) => Self::new(what, refusal(error, &diagnosis), remedy(&diagnosis)),
+            None => Self::new(what, error, "try again, and report it if it stays so"),
+        }
     }
 
     pub(crate) fn attach(pid: Pid, error: &AttachError) -> Self {
         let what = format!("cannot profile process {pid}");
         match error {
             AttachError::Open(open) => Self::new(what, open, after_open(open)),
-            AttachError::Access(access) => Self::access(pid, access),
+            AttachError::Access(access) => Self::access(access),
             AttachError::NoInterpreter { error, exe, waited } => {
                 let exe = exe.as_deref().unwrap_or("(unreadable)");
-                let waited = if waited.is_zero() {
+                let waited = if *waited < MENTIONED {
                     String::new()
                 } else {
                     format!(", after waiting {:.1} s", waited.as_secs_f64())
@@ -82,6 +97,21 @@ impl Display for Failure {
     }
 }
 
+/// Writes an answer to standard output.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough (head) is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            "cannot write to standard output",
+            error,
+            "make room where standard output goes",
+        )
+        .with_code(ELSEWHERE)),
+        _ => Ok(()),
+    }
+}
+
 /// Text that comes from a target must not steer the terminal.
 pub(crate) fn printable(text: &str) -> String {
     let safe = |c: char| !c.is_control();
@@ -96,15 +126,60 @@ pub(crate) fn printable(text: &str) -> String {
         .collect()
 }
 
+/// What was refused, and why.
+pub(crate) fn refusal(error: &AccessError, diagnosis: &Diagnosis) -> String {
+    match &diagnosis.cause {
+        Some(Cause::DifferentUser { ours, theirs }) => format!(
+            "{error}; it runs as {} and we as {}",
+            user(*theirs),
+            user(*ours)
+        ),
+        Some(cause) => format!("{error}; {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn user(uid: Uid) -> String {
+    match uid.name() {
+        Some(name) => format!("user {name} ({uid})"),
+        None => format!("user {uid}"),
+    }
+}
+
+/// The number of CAP_SYS_PTRACE (include/uapi/linux/capability.h).
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// What to do about a refusal. Whoever is root already is not told to become it.
+pub(crate) fn remedy(diagnosis: &Diagnosis) -> String {
+    let us = &diagnosis.probes.us;
+    let remedy = diagnosis.remedy().unwrap_or_default();
+    if diagnosis.place != Place::Host || us.uid != Uid(0) || !remedy.contains("sudo") {
+        return remedy;
+    }
+    if us.effective.has(CAP_SYS_PTRACE) {
+        return "run it outside of the sandbox that this root is in".to_owned();
+    }
+    "run it with CAP_SYS_PTRACE, which this root lacks (CapEff in /proc/self/status)".to_owned()
+}
+
 fn after_open(error: &OpenError) -> String {
     match error {
         OpenError::NoSuchProcess(_) => {
             "firefinch ps lists the processes that can be profiled here".to_owned()
         }
         OpenError::IsThread { of, .. } => format!("use -p {of}"),
-        OpenError::Zombie(_) => "nothing: it has ended and only its exit status is left".to_owned(),
-        OpenError::KernelThread(_) => "firefinch ps lists what can be profiled".to_owned(),
-        OpenError::Hidden(_) => "run firefinch as that process's user".to_owned(),
+        OpenError::Zombie(_) => {
+            "nothing can be done: it has ended, and only its exit status is left".to_owned()
+        }
+        OpenError::Hidden(_) => {
+            "run firefinch as that process's user, or in the group that /proc is open to".to_owned()
+        }
+        OpenError::ForeignProc(_) => {
+            "mount the /proc of this PID namespace: mount -t proc proc /proc".to_owned()
+        }
+        OpenError::Io { errno, .. } if !errno.is_denied() => {
+            "try again, and report it if it stays so".to_owned()
+        }
         _ => "firefinch ps lists the processes that can be profiled here".to_owned(),
     }
 }

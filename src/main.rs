@@ -13,6 +13,7 @@ mod record;
 mod signals;
 mod summary;
 mod usage;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,3 @@
-use std::io::{self, Write as _};
 use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use firefinch_cpython::FindError;
 use firefinch_process::{AccessError, Cause, ContainerId, OpenError, Pid, Process, list};
 use firefinch_sampler::{AttachError, Target};
 
-use crate::failure::{Failure, printable};
+use crate::failure::{Failure, print, printable, refusal, remedy};
 
 /// One Python process.
 #[derive(Debug)]
@@ -61,19 +60,6 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
     print(&table(&rows))?;
     unseen.report();
     Ok(ExitCode::SUCCESS)
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has seen enough (head) is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
-            "cannot write the list",
-            error,
-            "make room where standard output goes",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The process's row, if it is Python and can be profiled.
@@ -161,13 +147,8 @@ impl Unseen {
         let Some(diagnosis) = access.diagnose() else {
             return;
         };
-        let cause = diagnosis.cause.as_ref();
-        let evidence = match cause {
-            Some(cause) => format!("{access}; {cause}"),
-            None => access.to_string(),
-        };
-        let next = diagnosis.remedy().unwrap_or_default();
-        self.add(cause.map(discriminant), evidence, next);
+        let kind = diagnosis.cause.as_ref().map(discriminant);
+        self.add(kind, refusal(access, &diagnosis), remedy(&diagnosis));
     }
 
     fn add(&mut self, kind: Option<Discriminant<Cause>>, evidence: String, next: String) {

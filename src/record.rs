@@ -15,10 +15,10 @@ use crate::output::Output;
 use crate::progress::ProgressLine;
 use crate::signals::Stop;
 use crate::summary::summary;
+use crate::wait::{attach, attach_within};
 
-/// How long an interpreter that is starting is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The same for a command that we started: a wrapper may prepare for long.
+/// How long a command that we started is waited for: a wrapper may prepare
+/// for long before it starts an interpreter.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Samples a process into a file.
@@ -34,8 +34,7 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
                 .unwrap_or_else(|| default_name(pid, format));
             let output = Output::open(&path)?;
             let begun = Instant::now();
-            let target =
-                Target::attach(pid, PATIENCE).map_err(|error| Failure::attach(pid, &error))?;
+            let target = attach(pid, Some(&stop)).map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
                 args,
                 format,
@@ -71,7 +70,7 @@ fn launch(
         None => Output::open(&path)?,
     };
     let begun = Instant::now();
-    let target = match Target::attach(pid, LAUNCH_PATIENCE) {
+    let target = match attach_within(pid, LAUNCH_PATIENCE, Some(&stop)) {
         Ok(target) => target,
         Err(error) => {
             // Too short a life to be seen is no failure of the command.
@@ -81,6 +80,7 @@ fn launch(
                 ended_early(pid, &error)
             };
             failure.report();
+            stop.only_wait();
             launched.wait();
             return Ok(ExitCode::FAILURE);
         }
@@ -97,8 +97,9 @@ fn launch(
         Ok(code) => *code != ExitCode::SUCCESS,
         Err(_) => true,
     };
+    job.stop.only_wait();
     if launched.is_running() {
-        eprintln!("firefinch: the command runs on; waiting for its end");
+        eprintln!("firefinch: the command (PID {pid}) runs on; waiting for its end");
     }
     let status = launched.wait();
     if failed { code } else { Ok(status) }
@@ -138,8 +139,8 @@ impl Job<'_> {
             blocking: self.args.blocking,
         };
         let command = command(target.process());
-        let mut recorder = Recorder::new(&target, &command, options)
-            .map_err(|error| Failure::access(target.process().pid(), &error))?;
+        let mut recorder =
+            Recorder::new(&target, &command, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {

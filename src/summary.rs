@@ -11,16 +11,19 @@ const HOTTEST: usize = 5;
 pub(crate) fn summary(profile: &Profile, style: &Style) -> String {
     let mut lines = vec![counts(profile)];
     let total = profile.weight_ns();
-    let hottest = profile.hottest(HOTTEST);
+    let mut hottest = profile.hottest(HOTTEST);
+    // What rounds to nothing answers nothing.
+    hottest
+        .retain(|hot| tenths(hot.self_ns, total) != "0.0" || tenths(hot.total_ns, total) != "0.0");
     if !hottest.is_empty() {
         lines.push("  self   total  hottest functions, at their hottest line".to_owned());
     }
     for hot in hottest {
         let label = frame_label(profile, style, &hot.frame);
         lines.push(format!(
-            "{:>5.1}%  {:>5.1}%  {}",
-            percent(hot.self_ns, total),
-            percent(hot.total_ns, total),
+            "{:>5}%  {:>5}%  {}",
+            tenths(hot.self_ns, total),
+            tenths(hot.total_ns, total),
             printable(&label)
         ));
     }
@@ -47,6 +50,11 @@ fn counts(profile: &Profile) -> String {
         profile.meta.profiler_cpu_ns as f64 / 1e9,
         percent(profile.meta.profiler_cpu_ns, profile.meta.duration_ns),
     )
+}
+
+/// The percentage as it is shown.
+fn tenths(part: u64, whole: u64) -> String {
+    format!("{:.1}", percent(part, whole))
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

@@ -1,0 +1,71 @@
+use std::time::{Duration, Instant};
+
+use firefinch_cpython::FindError;
+use firefinch_process::{Pid, Process};
+use firefinch_sampler::{AttachError, Target};
+
+use crate::signals::Stop;
+
+/// How long an interpreter that is starting or ending is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A process older than this that has no interpreter is not starting one.
+const YOUNG: Duration = Duration::from_secs(5);
+/// Between two looks at whether the user has lost patience.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// Attaches to a process that may be about to have an interpreter: a moment
+/// is waited for one if there is reason to.
+pub(crate) fn attach(pid: Pid, stop: Option<&Stop>) -> Result<Target, AttachError> {
+    match Target::attach(pid, Duration::ZERO) {
+        Err(error) if is_passing(pid, &error) => attach_within(pid, PATIENCE, stop),
+        result => result,
+    }
+}
+
+/// Attaches, waiting for an interpreter until then, or until the user wants
+/// it to end.
+pub(crate) fn attach_within(
+    pid: Pid,
+    patience: Duration,
+    stop: Option<&Stop>,
+) -> Result<Target, AttachError> {
+    let begun = Instant::now();
+    loop {
+        let left = patience.saturating_sub(begun.elapsed());
+        let mut error = match Target::attach(pid, left.min(SLICE)) {
+            Err(error) => error,
+            found => return found,
+        };
+        let over = begun.elapsed() >= patience || stop.is_some_and(Stop::is_asked);
+        if over || !may_pass(&error) {
+            if let AttachError::NoInterpreter { waited, .. } = &mut error {
+                *waited = begun.elapsed();
+            }
+            return Err(error);
+        }
+    }
+}
+
+/// Whether time may heal it at all.
+fn may_pass(error: &AttachError) -> bool {
+    match error {
+        AttachError::NoInterpreter { .. } => true,
+        // In the middle of an exec there is no memory for a moment.
+        AttachError::Access(access) => access.is_gone(),
+        AttachError::Open(_) | AttachError::Layout(_) => false,
+    }
+}
+
+/// Whether there is reason to expect an interpreter in a moment.
+fn is_passing(pid: Pid, error: &AttachError) -> bool {
+    match error {
+        AttachError::NoInterpreter {
+            error: FindError::NotReady(_),
+            ..
+        } => true,
+        AttachError::NoInterpreter { .. } => {
+            Process::open(pid).is_ok_and(|process| process.age() < YOUNG)
+        }
+        other => may_pass(other),
+    }
+}
