@@ -1,14 +1,14 @@
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::failure::{ELSEWHERE, Failure};
 
-/// Where the result goes. It is opened before sampling begins, so that what
-/// cannot be written is found out first.
+/// Where the result goes. That it can be written there is found out before
+/// sampling begins; until the end, nothing is left there that a sudden death of
+/// ours would leave behind.
 #[derive(Debug)]
 pub(crate) enum Output {
     /// Standard output.
@@ -18,17 +18,22 @@ pub(crate) enum Output {
     /// A regular file, old or new: written beside its place and moved there.
     File {
         path: PathBuf,
-        temporary: NamedTempFile,
+        /// Of the file that is replaced.
+        permissions: Option<Permissions>,
     },
 }
 
 impl Output {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        if path.as_os_str() == "-" {
+        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
             return Ok(Self::Stdout);
         }
         let what = format!("cannot write {}", path.display());
-        match fs::metadata(path) {
+        if path.as_os_str().is_empty() {
+            let evidence = "the name of the output file is empty";
+            return Err(Failure::new("cannot write", evidence, "-o flame.svg"));
+        }
+        let permissions = match fs::metadata(path) {
             Ok(meta) if meta.is_dir() => {
                 return Err(Failure::new(
                     what,
@@ -37,25 +42,30 @@ impl Output {
                 ));
             }
             Ok(meta) if !meta.is_file() => return Ok(Self::Device(path.to_owned())),
-            _ => {}
-        }
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+            Ok(meta) => Some(meta.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Failure::new(what, reason(path, &error), OTHER_PLACE)),
         };
-        let temporary = temporary_in(directory).map_err(|error| {
-            let next = if error.kind() == io::ErrorKind::NotFound {
-                format!("mkdir -p {}", directory.display())
-            } else {
-                "-o with a directory that you can write to, or -o - for standard output".to_owned()
-            };
-            let evidence = format!("in the directory {}: {error}", directory.display());
-            Failure::new(what, evidence, next)
-        })?;
-        Ok(Self::File {
-            path: path.to_owned(),
-            temporary,
-        })
+        // Behind a link, the file that it leads to is replaced, not the link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let directory = directory_of(&path);
+        if !directory.exists() {
+            let evidence = format!("there is no directory {}", directory.display());
+            let next = format!("mkdir -p {}", directory.display());
+            return Err(Failure::new(what, evidence, next));
+        }
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            let next = format!("-o {}", path.join("flame.svg").display());
+            return Err(Failure::new(what, "there is no such directory", next));
+        }
+        if let Err(error) = temporary_in(directory) {
+            let evidence = format!(
+                "cannot make a file in the directory {}: {error}",
+                directory.display()
+            );
+            return Err(Failure::new(what, evidence, OTHER_PLACE));
+        }
+        Ok(Self::File { path, permissions })
     }
 
     /// Writes the whole result. If its place refuses it, it goes elsewhere
@@ -74,30 +84,57 @@ impl Output {
                     .and_then(|mut file| file.write_all(bytes));
                 written.or_else(|error| rescue(&path.display().to_string(), &error, bytes))
             }
-            Self::File {
-                path,
-                mut temporary,
-            } => {
-                let written = temporary
-                    .write_all(bytes)
-                    .and_then(|()| temporary.as_file().sync_all())
-                    .and_then(|()| temporary.persist(&path).map_err(|e| e.error));
-                match written {
-                    Ok(_) => Ok(()),
-                    Err(error) => rescue(&path.display().to_string(), &error, bytes),
-                }
-            }
+            Self::File { path, permissions } => replace(&path, permissions, bytes)
+                .or_else(|error| rescue(&path.display().to_string(), &error, bytes)),
         }
     }
+}
+
+/// What to do where nothing can be written.
+const OTHER_PLACE: &str = "-o with a directory that you can write to, or -o - for standard output";
+
+/// The directory that the file is in.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The error, and what in the path stands in the way.
+fn reason(path: &Path, error: &io::Error) -> String {
+    let mut parents = path.ancestors().skip(1);
+    match parents.find(|parent| fs::metadata(parent).is_ok_and(|meta| !meta.is_dir())) {
+        Some(file) => format!("{} is no directory: {error}", file.display()),
+        None => error.to_string(),
+    }
+}
+
+/// Puts a new file in the place of the old one in one step.
+fn replace(path: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = temporary_in(directory_of(path))?;
+    if let Some(permissions) = permissions {
+        temporary.as_file().set_permissions(permissions)?;
+    }
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    Ok(())
 }
 
 /// Beside the final place, so that moving it there is atomic. With the
 /// permissions that an ordinary new file has under the user's umask.
 fn temporary_in(directory: &Path) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new()
+    let mut refused = None;
+    let create = |path: &Path| {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        file.inspect_err(|error| refused = error.raw_os_error())
+    };
+    let made = tempfile::Builder::new()
         .prefix(".firefinch-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
+        .make_in(directory, create);
+    // Without the temporary name, which is nobody's business.
+    made.map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
 }
 
 /// Tries other places for a result that its own place refused.
@@ -128,4 +165,56 @@ fn rescue(place: &str, error: &io::Error, bytes: &[u8]) -> Result<(), Failure> {
         ),
     }
     .with_code(ELSEWHERE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Between opening and writing nothing is there; then the file is whole,
+    /// keeps the old one's permissions, and is alone.
+    #[test]
+    fn replaces() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("out.txt");
+        let count = || fs::read_dir(place.path()).unwrap().count();
+        let output = Output::open(&path).unwrap();
+        assert_eq!(count(), 0);
+        output.write(b"one").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let link = place.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        Output::open(&link).unwrap().write(b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(count(), 2);
+    }
+
+    /// What is in the way is said, and never by the name of a temporary file.
+    #[test]
+    fn refused() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "kept").unwrap();
+        let below = |name: &str| place.path().join(name);
+        for (path, word) in [
+            (PathBuf::new(), "empty"),
+            (place.path().to_owned(), "is a directory"),
+            (below("missing/out.svg"), "mkdir -p"),
+            (below("missing/"), "no such directory"),
+            (below("file/out.svg"), "file is no directory"),
+            (below(&"x".repeat(300)), "os error 36"),
+            (PathBuf::from("/proc/out.svg"), "in the directory /proc"),
+        ] {
+            let text = Output::open(&path).unwrap_err().to_string();
+            assert!(text.contains(word), "{text}");
+            assert!(!text.contains(".firefinch-"), "{text}");
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"kept");
+    }
 }
