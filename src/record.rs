@@ -21,6 +21,9 @@ use crate::wait::{attach, attach_within};
 /// for long before it starts an interpreter.
 const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
 
+/// A name like the default one, to find out whether that can be written.
+const PROBE: &str = "firefinch-PID-TIME.svg";
+
 /// Samples a process into a file.
 pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let format = format(args)?;
@@ -56,7 +59,13 @@ fn launch(
     verbose: bool,
 ) -> Result<ExitCode, Failure> {
     // The name needs the PID, but the place must be known to be writable first.
-    let early = args.output.as_deref().map(Output::open).transpose()?;
+    let early = match &args.output {
+        Some(path) => Some(Output::open(path)?),
+        None => {
+            Output::open(Path::new(PROBE))?;
+            None
+        }
+    };
     let mut launched = Launched::start(&args.program)?;
     let Some(pid) = launched.pid() else {
         return Ok(launched.wait());
