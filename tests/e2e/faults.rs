@@ -1,22 +1,19 @@
 //! What firefinch cannot do, and how it says so: three lines and an exit code.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::fs;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{
-    Collapsed, Dump, Interpreter, Nobody, Run, Running, Target, command, eventually, firefinch,
+    Collapsed, Dump, Interpreter, Nobody, Running, Target, command, eventually, firefinch,
     for_every_that, is_root, true_stack,
 };
 
 /// Larger than any PID: the kernel's own limit (PID_MAX_LIMIT,
 /// include/linux/threads.h in Linux 6.12).
-const NO_SUCH_PID: &str = "4194304";
+pub(crate) const NO_SUCH_PID: &str = "4194304";
 
 /// Interpreters of every kind, for what depends on them little.
 pub(crate) fn is_one_of_few(python: &Interpreter) -> bool {
@@ -124,171 +121,44 @@ fn thread_id() {
     cannot_be_profiled(&tid, &[&format!("-p {}", target.pid())]);
 }
 
-/// A directory that its user must not write to is found out before sampling,
-/// with the system's reason.
+/// What was asked for wrongly is refused as wrong usage, before anything runs.
 #[test]
-fn output_not_permitted() {
-    let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), Permissions::from_mode(0o555)).unwrap();
-    let file = place.path().join("out.svg");
-    let nobody = Nobody::new();
-    let mut recording = command(["record", "-o"]);
-    recording.arg(file).args(["--", "sleep", "60"]);
-    if is_root() {
-        recording = nobody.command(&recording);
-    }
-    let run = Running::start(&mut recording).end();
-    run.failed_with(1);
-    assert!(run.stderr.contains("os error 13"), "{run:#?}");
-}
-
-/// A file that exists is replaced at the end in one step: until then it stays
-/// as it was, and nothing is left beside it.
-#[test]
-fn existing_file() {
+fn wrong_usage() {
     let target = busy_target();
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("out.txt");
-    fs::write(&file, "precious").unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-    let inode = fs::metadata(&file).unwrap().ino();
-    let mut recording = command(["record", "-p", &target.pid_arg(), "-o"]);
-    let running = Running::start(recording.arg(&file));
-    running.sampled();
-    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
-    running.signal(Signal::SIGINT);
-    running.end().succeeded();
-    let collapsed = Collapsed::parse(&fs::read_to_string(&file).unwrap());
-    assert!(collapsed.total() > 0);
-    assert_ne!(fs::metadata(&file).unwrap().ino(), inode);
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
-}
-
-/// A new file has the permissions that the user's umask leaves.
-#[test]
-fn new_file_permissions() {
-    let target = busy_target();
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("out.txt");
-    let script = format!(
-        "umask 027; exec {} record -d 0.1 -p {} -o {}",
-        env!("CARGO_BIN_EXE_firefinch"),
-        target.pid(),
-        file.display()
-    );
-    let mut shell = Command::new("sh");
-    Running::start(shell.args(["-c", &script]))
-        .end()
-        .succeeded();
-    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
-}
-
-/// The file of a failed recording is not touched.
-#[test]
-fn existing_file_survives_failure() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("out.txt");
-    fs::write(&file, "precious").unwrap();
-    firefinch(["record", "-p", NO_SUCH_PID, "-o", file.to_str().unwrap()]).failed_with(1);
-    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
-}
-
-/// The place that the evidence names for a result that was saved elsewhere.
-fn rescued(run: &Run) -> PathBuf {
-    let last = run.stderr.lines().rev().nth(1).expect("a line of evidence");
-    let (_, path) = last.rsplit_once("safe in ").expect("a place");
-    PathBuf::from(path)
-}
-
-/// The last three lines of a run that sampled first.
-fn failed_late(run: &Run, code: i32) {
-    let mut lines: Vec<_> = run.stderr.lines().rev().take(3).collect();
-    lines.reverse();
-    let late = Run {
-        stderr: lines.join("\n"),
-        stdout: String::new(),
-        ..*run
-    };
-    late.failed_with(code);
-}
-
-/// When the output's place takes nothing any more, the result is saved where
-/// the message says.
-#[test]
-fn device_full() {
-    let target = busy_target();
-    let place = tempfile::tempdir().unwrap();
     let pid = target.pid_arg();
-    let mut recording = command(["record", "-d", "0.3", "-f", "raw", "-o", "/dev/full", &pid]);
-    let run = Running::start(recording.env("TMPDIR", place.path())).end();
-    failed_late(&run, 4);
-    assert!(run.stderr.contains("os error 28"), "{run:#?}");
-    let saved = rescued(&run);
-    assert!(saved.starts_with(place.path()), "{run:#?}");
-    let collapsed = Collapsed::parse(&fs::read_to_string(saved).unwrap());
-    assert!(collapsed.count_of("run") > 0);
-}
-
-/// The same for a disk that is full: nothing half-written stays on it, and an
-/// older file stays whole.
-#[test]
-fn disk_full() {
-    if !is_root() {
-        // Only root can have a disk of its own that is full.
-        return;
+    let place = tempfile::tempdir().unwrap();
+    for (wrong, word) in [
+        (&["--rate", "0"][..], "0"),
+        (&["-r", "many"], "many"),
+        (&["-r", "-1"], "-1"),
+        (&["-d", "-5"], "-5"),
+        (&["-d=-5"], "-5"),
+        (&["-d", "0"], "0"),
+        (&["-d", "soon"], "soon"),
+        (&["-d", "inf"], "inf"),
+        (&["-f", "jpeg"], "jpeg"),
+        (&["-o", "out.jpeg"], "jpeg"),
+        (&["-p", "0"], "0"),
+        (&["-p", "-7"], "-7"),
+        (&["-p", "self"], "self"),
+        (&["--blocking", "--nonblocking"], "--nonblocking"),
+        (&["-F", "--nolineno"], "--nolineno"),
+        (&["--frobnicate"], "--frobnicate"),
+    ] {
+        let mut command = command(["record"]);
+        command.args(wrong).current_dir(place.path());
+        if wrong[0] != "-p" {
+            command.args(["-p", &pid]);
+        }
+        let run = Running::start(&mut command).end();
+        run.failed_with(2);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.contains(word), "{wrong:?}: {run:#?}");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{wrong:?}");
     }
-    let target = busy_target();
-    let place = tempfile::tempdir().unwrap();
-    let disk = place.path().join("disk");
-    fs::create_dir(&disk).unwrap();
-    let script = r#"mount -t tmpfs -o size=4096 tmpfs "$1" && echo old >"$1/out.svg" || exit 99
-        "$0" record -d 0.3 -o "$1/out.svg" "$2"
-        code=$?; ls -A "$1"; cat "$1/out.svg"; exit $code"#;
-    let mut shell = Command::new("unshare");
-    shell.args([
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        env!("CARGO_BIN_EXE_firefinch"),
-    ]);
-    shell
-        .arg(&disk)
-        .arg(target.pid_arg())
-        .env("TMPDIR", place.path());
-    let run = Running::start(&mut shell).end();
-    failed_late(&run, 4);
-    assert_eq!(run.stdout, "out.svg\nold\n");
-    let svg = fs::read_to_string(rescued(&run)).unwrap();
-    assert!(svg.trim_end().ends_with("</svg>"));
-}
-
-/// When nobody reads standard output any more, `dump` has done its work and a
-/// recording is saved.
-#[test]
-fn closed_pipe() {
-    let target = busy_target();
-    let place = tempfile::tempdir().unwrap();
-    let (reader, writer) = io::pipe().unwrap();
-    drop(reader);
-    let mut dump = command(["dump", &target.pid_arg()]);
-    let status = dump.stdout(writer.try_clone().unwrap()).status().unwrap();
-    assert_eq!(status.code(), Some(0));
-
-    let pid = target.pid_arg();
-    let mut recording = command(["record", "-d", "0.1", "-f", "raw", "-o", "-", &pid]);
-    recording.env("TMPDIR", place.path()).stdout(writer);
-    let output = recording.stderr(Stdio::piped()).spawn().unwrap();
-    let output = output.wait_with_output().unwrap();
-    let run = Run {
-        code: output.status.code(),
-        signal: None,
-        stdout: String::new(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    };
-    failed_late(&run, 4);
-    assert!(rescued(&run).exists());
+    for nothing_to_do in [&["record"][..], &["dump"], &["frobnicate"]] {
+        firefinch(nothing_to_do).failed_with(2);
+    }
 }
 
 /// A stopped target is shown as it stands, and stays stopped.
@@ -316,5 +186,38 @@ fn stopped_target() {
         }
         kill(Pid::from_raw(target.pid()), Signal::SIGCONT).unwrap();
         assert!(target.end().success());
+    });
+}
+
+/// What Linux systems call the user without rights, beside its number.
+const OTHER: [&str; 2] = ["nobody", "65534"];
+
+/// Another user's process is refused with the error, the step, the cause and
+/// the remedy.
+#[test]
+fn not_permitted() {
+    if !is_root() {
+        // Without root there is no second user to be refused as.
+        return;
+    }
+    let nobody = Nobody::new();
+    for_every_that("not-permitted", is_one_of_few, |python| {
+        let target = Target::start(python, "shares.py").settled();
+        for args in [&["dump"][..], &["record", "-d", "1", "-o", "-"]] {
+            let mut asked = command(args);
+            asked.arg(target.pid_arg());
+            let run = Running::start(&mut nobody.command(&asked)).end();
+            run.failed_with(1);
+            assert_eq!(run.stdout, "");
+            let said = &run.stderr;
+            assert!(said.contains("EACCES") || said.contains("EPERM"), "{said}");
+            assert!(said.contains("memory"), "the step: {said}");
+            assert!(
+                said.contains("root") && OTHER.iter().any(|name| said.contains(name)),
+                "the cause: {said}"
+            );
+            let remedy = said.lines().last().unwrap();
+            assert!(remedy.contains("sudo") || remedy.contains("root"), "{said}");
+        }
     });
 }

@@ -3,7 +3,11 @@
 //! tests compare it with what firefinch says.
 
 mod dump;
+mod exec;
 mod faults;
 mod gil;
+mod launch;
+mod oracle;
+mod output;
 mod record;
 mod support;

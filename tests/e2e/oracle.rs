@@ -1,0 +1,120 @@
+//! A program in which every possible edge of a stack is known, and which calls
+//! or returns every 50 to 200 ns: no stack may have an edge it does not have.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::record::record;
+use crate::support::{Collapsed, Interpreter, Target, for_every};
+
+/// Every edge there can be, and where a stack can begin and end.
+#[derive(Debug)]
+struct Oracle {
+    /// Caller, line of the call, callee.
+    edges: BTreeSet<(String, u64, String)>,
+    roots: BTreeSet<String>,
+    /// Lines at which a function can be the innermost.
+    leaves: BTreeSet<(String, u64)>,
+}
+
+impl Oracle {
+    fn of(truth: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let number = |value: &Value| value.as_u64().unwrap();
+        let edges = truth["edges"].as_array().unwrap().iter();
+        let leaves = truth["leaf_lines"].as_object().unwrap().iter();
+        let lines = |(name, lines): (&String, &Value)| {
+            let lines: Vec<_> = lines.as_array().unwrap().iter().map(number).collect();
+            lines
+                .into_iter()
+                .map(move |line| (name.clone(), line))
+                .collect::<Vec<_>>()
+        };
+        Self {
+            edges: edges
+                .map(|e| (text(&e[0]), number(&e[1]), text(&e[2])))
+                .collect(),
+            roots: truth["roots"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(text)
+                .collect(),
+            leaves: leaves.flat_map(lines).collect(),
+        }
+    }
+
+    /// What is impossible about a stack.
+    fn objection(&self, stack: &[(String, u64)]) -> Option<String> {
+        let (first, _) = stack.first()?;
+        if !self.roots.contains(first) {
+            return Some(format!("begins with {first}"));
+        }
+        for pair in stack.windows(2) {
+            let ((caller, line), (callee, _)) = (&pair[0], &pair[1]);
+            if !self
+                .edges
+                .contains(&(caller.clone(), *line, callee.clone()))
+            {
+                return Some(format!("{caller}:{line} calls {callee}"));
+            }
+        }
+        let last = stack.last()?;
+        (!self.leaves.contains(last)).then(|| format!("ends in {last:?}"))
+    }
+}
+
+/// Function and line of `Class.function (file:line)`.
+fn place(label: &str) -> (String, u64) {
+    let (name, rest) = label.split_once(" (").expect("a place");
+    let line = rest
+        .trim_end_matches(')')
+        .rsplit_once(':')
+        .expect("a line")
+        .1;
+    let name = name.rsplit('.').next().unwrap();
+    (name.to_owned(), line.parse().expect("a number"))
+}
+
+/// Records the churn with these options and looks at every stack.
+pub(crate) fn only_true_edges(python: &Interpreter, options: &[&str]) {
+    let target = Target::start_with(python, "oracle_calls.py", &["--threads", "1"]).settled();
+    let oracle = Oracle::of(&target.truth);
+    let mut asked = vec!["-d", "2", "-r", "1000"];
+    asked.extend(options);
+    let (collapsed, run) = record(&target, &asked);
+    let mut wrong = Vec::new();
+    for (frames, count) in &collapsed.stacks {
+        let stack: Vec<_> = frames.iter().map(|frame| place(frame)).collect();
+        if let Some(objection) = oracle.objection(&stack) {
+            wrong.push(format!("{count} times {objection}: {}", frames.join(";")));
+        }
+    }
+    let total = collapsed.total();
+    assert!(
+        wrong.is_empty(),
+        "of {total}:\n{}\n{}",
+        wrong.join("\n"),
+        run.stderr
+    );
+    assert!(total > 0, "{run:#?}");
+    assert!(reaches_everything(&collapsed), "{collapsed:#?}");
+}
+
+/// Whether functions of every level were seen: a sampler that only ever sees
+/// quiet moments would not.
+fn reaches_everything(collapsed: &Collapsed) -> bool {
+    let levels = ["driver", "c_", "d_", "e_"];
+    levels.iter().all(|level| {
+        collapsed.count(|frames| frames.last().is_some_and(|top| top.starts_with(level))) > 0
+    })
+}
+
+/// With --blocking, no stack has an edge that the program does not have.
+#[test]
+fn blocking() {
+    for_every("oracle-blocking", |python| {
+        only_true_edges(python, &["--blocking"])
+    });
+}
