@@ -100,6 +100,8 @@ impl Lost {
     }
 }
 
+/// How often a moving stack is read before it is given up at this tick.
+const ATTEMPTS: usize = 3;
 /// Names are looked up again at most this often while some are missing: a
 /// thread has its state a moment before `threading` lists it.
 const NAMES_INTERVAL: Duration = Duration::from_millis(200);
@@ -212,11 +214,19 @@ impl Target {
             return Ok(Vec::new());
         };
         let state = thread.python.state;
-        let stack = python
-            .stacks
-            .read(&python.memory, state, motion)
-            .map_err(Lost::Stack)?;
-        python.frames(&self.process, &stack)
+        let attempts = match motion {
+            Motion::Running => ATTEMPTS,
+            Motion::Stopped => 1,
+        };
+        let mut stack = python.stack(&self.process, state, motion);
+        for _ in 1..attempts {
+            // A code object may be released between the two halves.
+            if stack.is_ok() {
+                break;
+            }
+            stack = python.stack(&self.process, state, motion);
+        }
+        stack
     }
 }
 
@@ -327,6 +337,16 @@ impl Python {
                 }
             }
         }
+    }
+
+    fn stack(
+        &mut self,
+        process: &Process,
+        thread: RemoteAddr,
+        motion: Motion,
+    ) -> Result<Vec<Frame>, Lost> {
+        let stack = self.stacks.read(&self.memory, thread, motion);
+        self.frames(process, &stack.map_err(Lost::Stack)?)
     }
 
     fn frames(&mut self, process: &Process, stack: &RawStack) -> Result<Vec<Frame>, Lost> {

@@ -17,6 +17,8 @@ use super::{Position, RawFrame};
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     known: HashSet<Call>,
+    /// The places that are known to call something.
+    places: HashSet<(RemoteAddr, Position)>,
 }
 
 /// A caller's code object and instruction, and the callee's code object; nulls
@@ -45,11 +47,30 @@ impl Calls {
         calls(frames).all(|(caller, callee)| self.known.contains(&call(caller, callee)))
     }
 
+    /// Whether every unknown call of `one` comes from a place that is not known
+    /// to call anything else, and whose frame stands there in `two`, the next
+    /// copy, as well. That is how a call looks that is made for the first
+    /// time and is over within a microsecond; it is believed, not learnt.
+    pub(super) fn may_be_new(&self, one: &[RawFrame], two: &[RawFrame]) -> bool {
+        let stands = |caller: &RawFrame, height: usize| {
+            let again = two.len().checked_sub(height).and_then(|at| two.get(at));
+            again == Some(caller)
+        };
+        calls(one).enumerate().all(|(index, (caller, callee))| {
+            self.known.contains(&call(caller, callee))
+                || caller.is_some_and(|caller| {
+                    !self.places.contains(&(caller.code, caller.position))
+                        && stands(caller, one.len() - index - 1)
+                })
+        })
+    }
+
     /// Learns the calls that stand in both of two copies, at the same place of
     /// the stack.
     pub(super) fn learn(&mut self, one: &[RawFrame], two: &[RawFrame]) {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
+            self.places.clear();
         }
         // Aligned at the oldest frame: the newest come and go.
         let same = |a: &RawFrame, b: &RawFrame| a.addr == b.addr && a.code == b.code;
@@ -60,6 +81,9 @@ impl Calls {
                 break;
             }
             self.known.insert(call(caller, a));
+            if let Some(caller) = caller {
+                self.places.insert((caller.code, caller.position));
+            }
             if a.position != b.position {
                 break;
             }
@@ -94,6 +118,20 @@ mod tests {
         assert!(!calls.know(&quiet));
         calls.learn(&quiet, &quiet);
         assert!(calls.know(&quiet));
+        // A place that calls 30 cannot be seen calling 40 by a torn copy.
+        let other = [frame(3, 40, 2), frame(2, 20, 5), frame(1, 10, 1)];
+        assert!(!calls.may_be_new(&other, &quiet));
+        // A new place may, if its frame stands there in the next copy too.
+        let fresh = [
+            frame(4, 50, 0),
+            frame(3, 30, 8),
+            frame(2, 20, 5),
+            frame(1, 10, 1),
+        ];
+        let after = [frame(3, 30, 8), frame(2, 20, 5), frame(1, 10, 1)];
+        assert!(calls.may_be_new(&fresh, &after));
+        assert!(!calls.may_be_new(&fresh, &quiet));
+        assert!(!calls.know(&fresh));
         // The same functions, but called from another instruction.
         assert!(!calls.know(&moved));
     }

@@ -21,6 +21,8 @@ mod frame;
 mod moment;
 mod walk;
 
+use std::collections::HashMap;
+
 use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
 
 use super::edges::Calls;
@@ -36,6 +38,8 @@ pub(super) struct DataStack {
     chunk: ChunkLayout,
     frame: FrameLayout,
     shapes: Shapes,
+    /// How large the newest chunks are; they seldom change.
+    chunk_sizes: HashMap<RemoteAddr, u64>,
     returns: Returns,
     calls: Calls,
     /// Whose turn it is at a moment between two frames.
@@ -88,6 +92,7 @@ impl DataStack {
             },
             frame: FrameLayout::new(layout)?,
             shapes: Shapes::new(layout)?,
+            chunk_sizes: HashMap::new(),
             returns: Returns::new(layout),
             calls: Calls::default(),
             turn: false,
@@ -106,20 +111,28 @@ impl DataStack {
             let frames = self.follow(memory, &mut chunks, newest)?;
             return Ok(RawStack { frames });
         }
-        let first = self.glimpse(memory, thread)?;
-        let mut last = None;
-        for _ in 0..LOOKS {
-            if self.calls.know(&first) {
-                return Ok(RawStack { frames: first });
-            }
-            // A look that fails only teaches nothing.
-            if let Ok(next) = self.glimpse(memory, thread) {
-                self.calls.learn(last.as_deref().unwrap_or(&first), &next);
-                last = Some(next);
-            }
-        }
+        // A frame that lies in no chunk may be gone before it is read.
+        let first = match self.glimpse(memory, thread) {
+            Err(_) => self.glimpse(memory, thread)?,
+            first => first?,
+        };
         if self.calls.know(&first) {
             return Ok(RawStack { frames: first });
+        }
+        // It is the first look that counts, whatever the others show: else
+        // only what stands still would be left.
+        let mut last = None;
+        for _ in 0..LOOKS {
+            // A look that fails only teaches nothing.
+            let Ok(next) = self.glimpse(memory, thread) else {
+                continue;
+            };
+            self.calls.learn(last.as_deref().unwrap_or(&first), &next);
+            let new = last.is_none() && self.calls.may_be_new(&first, &next);
+            if new || self.calls.know(&first) {
+                return Ok(RawStack { frames: first });
+            }
+            last = Some(next);
         }
         Err(StackError::Torn)
     }
@@ -135,7 +148,8 @@ impl DataStack {
             return Ok(Vec::new());
         }
         let mut chunks = Chunks::new(self.chunk, chunk);
-        let top = match chunks.copy_newest(memory, newest, self.frame.span)? {
+        let sizes = &mut self.chunk_sizes;
+        let top = match chunks.copy_newest(memory, newest, self.frame.span, sizes)? {
             true => self.top(memory, &chunks, newest)?,
             false => newest,
         };

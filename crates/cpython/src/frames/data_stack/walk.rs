@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
@@ -32,6 +33,8 @@ pub(super) struct Copy {
 /// Chunks start at 16 KiB and double until a frame fits (`push_chunk`,
 /// `Python/pystate.c`); a frame has at most a few million locals.
 const MAX_CHUNK: u64 = 64 << 20;
+/// Chunks whose size is remembered, as many as threads at least.
+const MAX_SIZES: usize = 1 << 16;
 /// Copied beyond the frame that was current a moment ago: a few calls more.
 const MARGIN: u64 = 512;
 
@@ -52,11 +55,25 @@ impl Chunks {
         memory: &dyn Memory,
         frame: RemoteAddr,
         span: usize,
+        sizes: &mut HashMap<RemoteAddr, u64>,
     ) -> Result<bool, StackError> {
         let start = self.next;
-        // Nearly every chunk is of the smallest size, so that is asked for
-        // without looking; the copy itself says how large the chunk is.
-        let Some(offset) = frame.checked_sub(start).filter(|o| *o < MAX_CHUNK) else {
+        if start.is_null() {
+            return Ok(false);
+        }
+        let size = match sizes.get(&start) {
+            Some(size) => *size,
+            None => {
+                let size = memory.read_u64(start.offset(self.layout.size as u64))?;
+                if sizes.len() >= MAX_SIZES {
+                    sizes.clear();
+                }
+                sizes.insert(start, size);
+                size
+            }
+        };
+        let inside = |offset: &u64| *offset < size.min(MAX_CHUNK);
+        let Some(offset) = frame.checked_sub(start).filter(inside) else {
             return Ok(false);
         };
         let wanted = offset.saturating_add(span as u64);
@@ -75,6 +92,8 @@ impl Chunks {
             return Ok(false);
         };
         if size > MAX_CHUNK || wanted > size {
+            // Another chunk lies there now.
+            sizes.remove(&start);
             return Ok(false);
         }
         self.listed.push(Chunk { start, size });
