@@ -4,11 +4,11 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{TARGET, Target, may_act_as_root};
+use common::{TARGET, Target, copy_program, may_act_as_root};
 use firefinch_process::{Cause, Diagnosis, Pid, Stopper};
 
 /// The target's executable where every user can reach it.
@@ -23,7 +23,7 @@ impl Public {
         let all = fs::Permissions::from_mode(0o755);
         fs::set_permissions(dir.path(), all).expect("ours");
         let path = dir.path().join("target");
-        fs::copy(TARGET, &path).expect("copied");
+        copy_program(Path::new(TARGET), &path);
         Self { _dir: dir, path }
     }
 

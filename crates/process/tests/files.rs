@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use common::{TARGET, Target, may_act_as_root};
+use common::{TARGET, Target, copy_program, may_act_as_root};
 use firefinch_process::{Backing, Module, Process};
 
 fn content(mut file: File) -> Vec<u8> {
@@ -118,7 +118,7 @@ fn hostile_names() {
 fn deleted_executable() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("program");
-    fs::copy(TARGET, &path).unwrap();
+    copy_program(Path::new(TARGET), &path);
     let target = Target::run(&mut Command::new(&path));
     let process = target.process();
     fs::remove_file(&path).unwrap();
@@ -144,19 +144,19 @@ fn chroot() {
     let dir = tempfile::tempdir().unwrap();
     let root = fs::canonicalize(dir.path()).unwrap();
     let program = root.join("program");
-    fs::copy(TARGET, &program).unwrap();
+    copy_program(Path::new(TARGET), &program);
     // The libraries it needs, at the paths where it looks for them.
     for module in Target::start().process().modules().unwrap() {
         if !module.is_exe && module.is_executable() {
             let inside = root.join(module.path.strip_prefix("/").unwrap());
             fs::create_dir_all(inside.parent().unwrap()).unwrap();
-            fs::copy(&module.path, &inside).unwrap();
+            copy_program(&module.path, &inside);
         }
     }
     let loader = loader_path();
     let inside = root.join(loader.strip_prefix("/").unwrap());
     fs::create_dir_all(inside.parent().unwrap()).unwrap();
-    fs::copy(&loader, &inside).unwrap();
+    copy_program(&loader, &inside);
     page(&root.join("secret"), 7);
     let outside = tempfile::tempdir().unwrap();
     let outside_file = outside.path().join("outside");

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use firefinch_memory::RemoteAddr;
@@ -94,6 +95,14 @@ pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T 
         assert!(std::time::Instant::now() < give_up, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// Copies a program by another process. If we had it open for writing, a child
+/// that some other test starts at that moment would hold it open as well, and
+/// it could not be executed (ETXTBSY).
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg(from).arg(to).status();
+    assert!(status.expect("cp starts").success());
 }
 
 /// Some tests become another user or change namespaces and roots, which only
