@@ -8,6 +8,7 @@ use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motio
 
 use crate::args::DumpArgs;
 use crate::failure::{Failure, print, printable};
+use crate::limits::raise_open_files;
 use crate::wait::attach;
 
 /// Shows every thread's stack now.
@@ -19,6 +20,7 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
             "firefinch dump PID",
         ));
     };
+    raise_open_files();
     let begun = Instant::now();
     let mut target = attach(pid, None).map_err(|error| Failure::attach(pid, &error))?;
     target.refresh().map_err(|error| {
@@ -104,7 +106,7 @@ fn heading(thread: &TargetThread, activity: Activity, holders: &[RemoteAddr]) ->
     if holders.contains(&thread.python.state) {
         state.push_str(", holds the GIL");
     }
-    let name = thread.name.as_deref().unwrap_or("");
+    let name = thread.display_name();
     let interpreter = match thread.python.interpreter.id {
         Some(id) if id != 0 => format!(" in interpreter {id}"),
         _ => String::new(),

@@ -6,6 +6,7 @@ mod args;
 mod dump;
 mod failure;
 mod launch;
+mod limits;
 mod output;
 mod progress;
 mod ps;

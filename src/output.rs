@@ -1,7 +1,11 @@
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
 use crate::failure::{ELSEWHERE, Failure};
@@ -58,7 +62,7 @@ impl Output {
             let next = format!("-o {}", path.join("flame.svg").display());
             return Err(Failure::new(what, "there is no such directory", next));
         }
-        if let Err(error) = temporary_in(directory) {
+        if let Err(error) = temporary_in(directory, create) {
             let evidence = format!(
                 "cannot make a file in the directory {}: {error}",
                 directory.display()
@@ -112,27 +116,59 @@ fn reason(path: &Path, error: &io::Error) -> String {
 
 /// Puts a new file in the place of the old one in one step.
 fn replace(path: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = temporary_in(directory_of(path))?;
-    if let Some(permissions) = permissions {
-        temporary.as_file().set_permissions(permissions)?;
-    }
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let directory = directory_of(path);
+    let Some(unnamed) = unnamed_in(directory) else {
+        let temporary = temporary_in(directory, create)?;
+        fill(temporary.as_file(), permissions, bytes)?;
+        return temporary.persist(path).map(drop).map_err(|e| e.error);
+    };
+    fill(&unnamed, permissions, bytes)?;
+    // A link cannot replace a file, but a link moved there can.
+    let temporary = temporary_in(directory, |name| link(&unnamed, name))?;
+    temporary.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// Beside the final place, so that moving it there is atomic. With the
-/// permissions that an ordinary new file has under the user's umask.
-fn temporary_in(directory: &Path) -> io::Result<NamedTempFile> {
+fn fill(mut file: &File, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A file without a name, which vanishes with us whatever ends us. Some file
+/// systems have none (open(2), O_TMPFILE).
+fn unnamed_in(directory: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    let flags = OFlag::O_TMPFILE.bits();
+    // The mode is what an ordinary new file is asked for: umask applies.
+    options.write(true).custom_flags(flags).mode(0o666);
+    options.open(directory).ok()
+}
+
+/// Gives an unnamed file a name, the way that needs no capability (open(2)).
+fn link(file: &File, name: &Path) -> io::Result<()> {
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let flags = AtFlags::AT_SYMLINK_FOLLOW;
+    Ok(linkat(AT_FDCWD, &*source, AT_FDCWD, name, flags)?)
+}
+
+/// With the permissions that an ordinary new file has under the user's umask.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Beside the final place, so that moving it there is atomic.
+fn temporary_in<T>(
+    directory: &Path,
+    mut make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<NamedTempFile<T>> {
     let mut refused = None;
-    let create = |path: &Path| {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        file.inspect_err(|error| refused = error.raw_os_error())
-    };
     let made = tempfile::Builder::new()
         .prefix(".firefinch-")
-        .make_in(directory, create);
+        .make_in(directory, |path| {
+            make(path).inspect_err(|error| refused = error.raw_os_error())
+        });
     // Without the temporary name, which is nobody's business.
     made.map_err(|error| refused.map_or(error, io::Error::from_raw_os_error))
 }

@@ -11,6 +11,7 @@ use firefinch_sampler::{AttachError, End, Options, Recorder, Target, own_cpu_tim
 use crate::args::RecordArgs;
 use crate::failure::{Failure, NOTHING, printable};
 use crate::launch::Launched;
+use crate::limits::raise_open_files;
 use crate::output::Output;
 use crate::progress::ProgressLine;
 use crate::signals::Stop;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
                 .clone()
                 .unwrap_or_else(|| default_name(pid, format));
             let output = Output::open(&path)?;
+            raise_open_files();
             let begun = Instant::now();
             let target = attach(pid, Some(&stop)).map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
@@ -67,6 +69,7 @@ fn launch(
         }
     };
     let mut launched = Launched::start(&args.program)?;
+    raise_open_files();
     let Some(pid) = launched.pid() else {
         return Ok(launched.wait());
     };

@@ -2,7 +2,8 @@ use std::collections::{HashMap, HashSet};
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
-use crate::runtime::PythonThread;
+use crate::layout::Field;
+use crate::runtime::{PythonThread, Runtime};
 
 /// Finds the OS thread behind a Python thread.
 ///
@@ -14,6 +15,8 @@ use crate::runtime::PythonThread;
 pub struct ThreadIds {
     /// Where in the descriptor the tid stands.
     offset: Option<usize>,
+    /// Thread states say truly which thread runs them.
+    trusted: bool,
     known: HashMap<(RemoteAddr, u64), u64>,
 }
 
@@ -22,9 +25,14 @@ pub struct ThreadIds {
 const DESCRIPTOR: usize = 2_304;
 
 impl ThreadIds {
-    /// Nothing known yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing known yet of this runtime's threads.
+    pub fn new(runtime: &Runtime) -> Self {
+        Self {
+            // Since 3.13 a thread state is bound anew by whoever runs it, and
+            // one thread may truly run several (`Python/pystate.c`).
+            trusted: runtime.layout().get(Field::TstateCurrentFrame).is_some(),
+            ..Self::default()
+        }
     }
 
     /// The tids of `threads`, in the target's own PID namespace, where they
@@ -61,7 +69,9 @@ impl ThreadIds {
                 Some(tid)
             })
             .collect();
-        disown(threads, &mut found);
+        if !self.trusted {
+            disown(threads, &mut found);
+        }
         found
     }
 }
@@ -152,7 +162,7 @@ mod tests {
             thread(0x1_0000, 0),
         ];
         let tids = HashSet::from([700, 701]);
-        let found = ThreadIds::new().resolve(&snapshot, &threads, &tids);
+        let found = ThreadIds::default().resolve(&snapshot, &threads, &tids);
         assert_eq!(found, [None, Some(701), Some(700)]);
     }
 }

@@ -270,7 +270,7 @@ impl Recorder {
         let Some(thread) = target.threads().get(index) else {
             unreachable!("the index comes from the same list")
         };
-        let name = thread.name.as_deref().unwrap_or_default();
+        let name = thread.display_name();
         let key = (thread.tid, thread.python.ident);
         if let Some(known) = self.threads.get(&key) {
             let known = *known;

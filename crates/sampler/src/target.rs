@@ -48,7 +48,17 @@ pub struct TargetThread {
     pub tid: Option<Tid>,
     /// What the program calls it (`threading.Thread.name`).
     pub name: Option<String>,
+    /// What the system calls it, for threads that Python did not start.
+    os_name: Option<String>,
     os: Option<Thread>,
+}
+
+impl TargetThread {
+    /// The best name there is: the program's, else the system's, else none.
+    pub fn display_name(&self) -> &str {
+        let name = self.name.as_deref().or(self.os_name.as_deref());
+        name.unwrap_or_default()
+    }
 }
 
 /// One frame of a stack.
@@ -233,13 +243,14 @@ impl Target {
 impl Python {
     fn find(process: &Process, patience: Duration) -> Result<Self, AttachError> {
         let (memory, runtime) = find_runtime(process, patience)?;
+        let ids = ThreadIds::new(&runtime);
         let mut python = Self {
             stacks: StackReader::new(&runtime)?,
             codes: CodeCache::new(&runtime)?,
             memory,
             runtime,
             paths: ShortPaths::default(),
-            ids: ThreadIds::new(),
+            ids,
             tids: process.thread_ids()?,
             gils: HashMap::new(),
             threads: Vec::new(),
@@ -302,6 +313,7 @@ impl Python {
                 python,
                 tid,
                 name: None,
+                os_name: None,
                 os: tid.and_then(|tid| Thread::open(process, tid).ok()),
             });
             self.threads.push(thread);
@@ -336,6 +348,17 @@ impl Python {
                     thread.name = Some(name.clone());
                 }
             }
+        }
+        // An OS thread that runs several interpreters has one name.
+        let named: HashMap<Tid, String> = self
+            .threads
+            .iter()
+            .filter_map(|thread| Some((thread.tid?, thread.name.clone()?)))
+            .collect();
+        for thread in self.threads.iter_mut().filter(|t| t.name.is_none()) {
+            let shared = thread.tid.and_then(|tid| named.get(&tid).cloned());
+            let comm = || thread.os.as_ref().and_then(|os| os.comm().ok());
+            thread.os_name = shared.or_else(comm);
         }
     }
 

@@ -4,13 +4,16 @@
 //! Each frame is an object of its own, so a chain takes one read a frame, and
 //! a fast program calls and returns between two reads. Every call in a chain
 //! must therefore be one that was seen standing still ([`Calls`]): a seam
-//! between two moments shows as a call that the program does not make. A frame
-//! that has returned gives itself away, as its `f_back` is cleared when it is
+//! between two moments shows as a call that the program does not make. Because
+//! reads follow each other at a steady pace, a loop of the same pace can be
+//! torn in the same way again and again; so calls are learnt only from chains
+//! that read the same a second time in the other order, twice, with a pause of
+//! random length between. A frame that has returned gives itself away, as its `f_back` is cleared when it is
 //! released (`frame_dealloc`, `Objects/frameobject.c`). A chain that fails is
 //! read again from the newest frame, so very short calls are seen a little
 //! less often than they are made; how much is measured by the benchmarks.
 
-use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
 
 use super::edges::Calls;
 use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
@@ -22,6 +25,7 @@ use crate::lines::LineEncoding;
 pub(super) struct Linked {
     chain: Chain,
     calls: Calls,
+    random: u64,
 }
 
 /// How to follow a chain.
@@ -40,12 +44,15 @@ struct Chain {
 
 /// How often a chain that moves is read again.
 const LOOKS: usize = 16;
+/// Turns of an empty loop, each some tens of nanoseconds.
+const MAX_PAUSE: u64 = 256;
 
 impl Linked {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
         Ok(Self {
             chain: Chain::new(layout)?,
             calls: Calls::default(),
+            random: 0x9e37_79b9_7f4a_7c15,
         })
     }
 
@@ -69,18 +76,33 @@ impl Linked {
                     continue;
                 }
             };
-            if let Some(last) = &last
-                && !self.calls.know(&frames)
-            {
-                self.calls.learn(last, &frames);
-            }
             if self.calls.know(&frames) {
                 return Ok(RawStack { frames });
             }
             failure = StackError::Torn;
-            last = Some(frames);
+            if self.chain.reads_the_same(memory, &frames) {
+                if let Some(last) = &last {
+                    self.calls.learn(last, &frames);
+                    if self.calls.know(&frames) {
+                        return Ok(RawStack { frames });
+                    }
+                }
+                last = Some(frames);
+                self.pause();
+            }
         }
         Err(failure)
+    }
+
+    /// Passes up to some microseconds, never the same time twice in a row.
+    fn pause(&mut self) {
+        // xorshift (Marsaglia 2003): any sequence that keeps no step will do.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        for _ in 0..self.random % MAX_PAUSE {
+            std::hint::spin_loop();
+        }
     }
 }
 
@@ -120,6 +142,37 @@ impl Chain {
             addr = back;
         }
         Ok(frames)
+    }
+
+    /// Reads the frames again, the oldest first: whether each caller stands
+    /// where it stood, and each frame has the caller it had.
+    fn reads_the_same(&self, memory: &dyn Memory, frames: &[RawFrame]) -> bool {
+        let mut copies = vec![0; self.span * frames.len()];
+        let mut ranges: Vec<_> = frames
+            .iter()
+            .rev()
+            .zip(copies.chunks_exact_mut(self.span))
+            .map(|(frame, buf)| Range {
+                addr: frame.addr.offset(self.first as u64),
+                buf,
+            })
+            .collect();
+        if memory.read_scattered(&mut ranges) != frames.len() {
+            return false;
+        }
+        let mut caller = RemoteAddr::NULL;
+        let oldest_first = frames.iter().enumerate().rev();
+        oldest_first
+            .zip(copies.chunks_exact(self.span))
+            .all(|((height, frame), bytes)| {
+                let Some((again, back)) = self.decode(frame.addr, bytes) else {
+                    return false;
+                };
+                let stands = height == 0 || again.position == frame.position;
+                let same = again.code == frame.code && back == caller && stands;
+                caller = frame.addr;
+                same
+            })
     }
 
     /// One frame and its caller.

@@ -126,7 +126,7 @@ pub struct StackReader(Kind);
 #[derive(Debug)]
 enum Kind {
     Linked(Linked),
-    DataStack(DataStack),
+    DataStack(Box<DataStack>),
 }
 
 impl StackReader {
@@ -138,7 +138,7 @@ impl StackReader {
         let layout = &runtime.layout;
         Ok(Self(match Linked::new(layout) {
             Ok(linked) => Kind::Linked(linked),
-            Err(_) => Kind::DataStack(DataStack::new(layout)?),
+            Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
         }))
     }
 

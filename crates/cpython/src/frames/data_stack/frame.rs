@@ -14,6 +14,8 @@ pub(super) struct FrameLayout {
     owner: usize,
     /// To 3.13: −1 while the frame executes.
     stack_top: Option<usize>,
+    /// 3.11: an evaluation loop of its own began with this frame.
+    is_entry: Option<usize>,
     tlbc_index: Option<usize>,
     /// Owners from this value on are the interpreter's own frames.
     internal_owner: u8,
@@ -30,6 +32,9 @@ pub(super) struct Decoded {
     pub(super) internal: bool,
     /// Its instructions are being executed now; never known from 3.14 on.
     pub(super) executing: bool,
+    /// C code called it, in 3.11; later such a frame's caller is an entry
+    /// frame on the C stack.
+    pub(super) entry: bool,
 }
 
 /// Code objects are aligned to 16 bytes; what is below is a reference's tag
@@ -43,12 +48,14 @@ impl FrameLayout {
         let instruction = layout.need(Field::IframeInstr)?;
         let owner = layout.need(Field::IframeOwner)?;
         let stack_top = layout.get(Field::IframeStacktop);
+        let is_entry = layout.get(Field::IframeIsEntry);
         let tlbc_index = layout.get(Field::IframeTlbcIndex);
         let span = (owner + 1)
             .max(previous + 8)
             .max(code + 8)
             .max(instruction + 8)
             .max(stack_top.unwrap_or(0) + 4)
+            .max(is_entry.unwrap_or(0) + 1)
             .max(tlbc_index.unwrap_or(0) + 4);
         let internal_owner = [Field::OwnerInterpreter, Field::OwnerCstack]
             .into_iter()
@@ -61,6 +68,7 @@ impl FrameLayout {
             instruction,
             owner,
             stack_top,
+            is_entry,
             tlbc_index,
             internal_owner: internal_owner.unwrap_or(u8::MAX),
             span,
@@ -89,7 +97,12 @@ impl FrameLayout {
             Some(offset) => view.i32(offset)? == -1,
             None => false,
         };
+        let entry = match self.is_entry {
+            Some(offset) => view.u8(offset)? != 0,
+            None => false,
+        };
         Some(Decoded {
+            entry,
             frame: RawFrame {
                 addr,
                 code,
@@ -144,6 +157,11 @@ const MAX_FRAME: u64 = 1 << 21;
 const CODE_UNIT: u64 = 2;
 
 impl Shape {
+    /// Whether a frame that stands there has not begun.
+    pub(super) fn is_first(&self, position: Position) -> bool {
+        matches!(position, Position::Instruction(at, 0) if at <= self.first)
+    }
+
     /// Whether a frame that stands there can be one of this code object. A
     /// frame that is just being pushed may still hold the instruction of the
     /// one that lay there before.

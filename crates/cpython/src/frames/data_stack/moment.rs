@@ -4,10 +4,12 @@
 //! below ends (`co_framesize`), and names it in `previous`. Above the live
 //! ones lie dead ones that still look right, so the marks of life decide:
 //!
-//! - To 3.13 `stacktop` is −1 in the one frame that executes
-//!   (`_PyFrame_GetStackPointer`, `Include/internal/pycore_frame.h`). Where
-//!   none has it, a frame is being pushed or popped, and the lowest one that
-//!   stands at a return, or before its first instruction, is that frame.
+//! - To 3.13 `stacktop` is −1 in a frame that executes
+//!   (`_PyFrame_GetStackPointer`, `Include/internal/pycore_frame.h`), and in
+//!   one that called C code, which may have begun a loop of its own above it.
+//!   Where no frame of the newest loop has the mark, one is being pushed or
+//!   popped: the lowest that stands before its first instruction or at a
+//!   return. What lies above that one is dead, as it calls nothing.
 //! - From 3.14 on a popped frame has no code (`clear_thread_frame`,
 //!   `Python/ceval.c`), so the highest one that has is the newest, or is just
 //!   being popped if it stands at a return.
@@ -43,29 +45,60 @@ impl DataStack {
             self.shapes.forget();
             frames = self.upwards(memory, chunks);
         }
-        let executing = frames.iter().rposition(|frame| frame.executing);
-        if let Some(frame) = executing.and_then(|index| frames.get(index)) {
-            return Ok(frame.frame.addr);
-        }
-        let between = if self.frame.marks_executing() {
-            let ends = |frame: &&Decoded| self.returns.is_at(memory, &frame.frame);
-            frames.iter().find(ends)
-        } else {
-            let last = frames.last();
-            last.filter(|frame| self.returns.is_at(memory, &frame.frame))
-        };
-        if let Some(leaving) = between {
-            self.turn = !self.turn;
-            let caller = leaving.previous;
-            let stays = self.turn || caller.is_null();
-            return Ok(if stays { leaving.frame.addr } else { caller });
-        }
         if self.frame.marks_executing() {
-            // Being pushed, or its caller is: `current_frame` is as good as any.
-            return Ok(current);
+            return Ok(self.marked(memory, &frames, current));
         }
         let last = frames.last().ok_or(StackError::Garbage(current))?;
+        if self.returns.is_at(memory, &last.frame) {
+            return Ok(self.in_turn(last));
+        }
         Ok(last.frame.addr)
+    }
+
+    /// The newest frame where executing ones are marked.
+    fn marked(
+        &mut self,
+        memory: &dyn Memory,
+        frames: &[Decoded],
+        current: RemoteAddr,
+    ) -> RemoteAddr {
+        let executing = frames.iter().rposition(|frame| frame.executing);
+        let above = match executing {
+            Some(index) => frames.get(index + 1..).unwrap_or_default(),
+            None => frames,
+        };
+        if let Some(marked) = executing.and_then(|index| frames.get(index)) {
+            let marked = marked.frame.addr;
+            // A loop of its own above it, or what an earlier one left behind?
+            // Only where the thread was a moment ago can tell.
+            let entered = above
+                .first()
+                .is_some_and(|frame| frame.entry || frame.previous != marked);
+            if !entered || current <= marked {
+                return marked;
+            }
+        }
+        for frame in above {
+            let position = frame.frame.position;
+            let shape = self.shapes.get(memory, frame.frame.code);
+            if shape.is_some_and(|shape| shape.is_first(position)) {
+                return frame.previous;
+            }
+            if self.returns.is_at(memory, &frame.frame) {
+                return self.in_turn(frame);
+            }
+        }
+        current
+    }
+
+    /// The frame that is being popped and its caller, each in its turn.
+    fn in_turn(&mut self, leaving: &Decoded) -> RemoteAddr {
+        self.turn = !self.turn;
+        if self.turn || leaving.previous.is_null() {
+            leaving.frame.addr
+        } else {
+            leaving.previous
+        }
     }
 
     /// The frames of the newest chunk from its start on, dead ones included
