@@ -2,12 +2,18 @@
 //! interpreters. Each target tells its own truth (see `tests/targets`); these
 //! tests compare it with what firefinch says.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
+
+mod builds;
 mod dump;
+mod example;
 mod exec;
 mod faults;
 mod gil;
 mod launch;
 mod oracle;
 mod output;
+mod ps;
 mod record;
+mod subinterpreters;
 mod support;

@@ -115,6 +115,6 @@ fn reaches_everything(collapsed: &Collapsed) -> bool {
 #[test]
 fn blocking() {
     for_every("oracle-blocking", |python| {
-        only_true_edges(python, &["--blocking"])
+        only_true_edges(python, &["--blocking"]);
     });
 }

@@ -24,8 +24,8 @@ pub(crate) struct Interpreter {
     pub(crate) command: Vec<String>,
     /// The root that it sees; a program must lie below.
     pub(crate) root: PathBuf,
+    /// `shared` with a libpython of its own, or `static`.
     pub(crate) linkage: String,
-    pub(crate) debug: bool,
     pub(crate) free_threaded: bool,
 }
 
@@ -58,14 +58,8 @@ impl Interpreter {
             command: command.iter().map(text).collect(),
             root: text(&entry["root"]).into(),
             linkage: text(&entry["linkage"]),
-            debug: entry["debug"].as_bool().expect("yes or no"),
             free_threaded: entry["free_threaded"].as_bool().expect("yes or no"),
         }
-    }
-
-    /// The one of this name.
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        Self::all().iter().find(|python| python.name == name)
     }
 
     /// Major and minor version, `(3, 11)`.

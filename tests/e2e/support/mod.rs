@@ -14,7 +14,8 @@ pub(crate) use dumped::{Dump, Thread, full_dump};
 pub(crate) use interpreter::{Interpreter, for_every, for_every_that};
 pub(crate) use poll::{PATIENCE, eventually};
 pub(crate) use target::{
-    Place, Target, interpreter_args, prepare, program_path, programs, python_args, to_command,
+    Place, Target, copy_programs, interpreter_args, prepare, program_path, programs, python_args,
+    to_command,
 };
 pub(crate) use tool::{Run, Running, command, firefinch};
 pub(crate) use truth::{TrueFrame, true_stack};

@@ -25,6 +25,8 @@ const WITH_PROC: [&str; 5] = [
 #[derive(Debug)]
 pub(crate) struct Target {
     child: Child,
+    /// The process itself: the child, or a child of that.
+    pid: i32,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     stderr: File,
@@ -93,14 +95,22 @@ pub(crate) fn program_path(python: &Interpreter, program: &str, place: &Place) -
     if !python.is_elsewhere() {
         return programs().join(program);
     }
-    for entry in fs::read_dir(programs()).unwrap() {
-        let file = entry.unwrap().path();
-        if file.extension() == Some(OsStr::new("py")) {
-            let copy = place.outside().join(file.file_name().unwrap());
-            fs::copy(&file, copy).unwrap();
+    copy_programs(place.outside());
+    place.inside().join(program)
+}
+
+/// Copies the programs of `tests/targets` to a directory, which is made.
+pub(crate) fn copy_programs(directory: &Path) {
+    for below in ["", "embed"] {
+        let (from, to) = (programs().join(below), directory.join(below));
+        fs::create_dir_all(&to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension() == Some(OsStr::new("py")) {
+                fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+            }
         }
     }
-    place.inside().join(program)
 }
 
 /// The same surroundings for every target.
@@ -161,6 +171,7 @@ impl Target {
             }
         });
         let mut target = Self {
+            pid: i32::try_from(child.id()).unwrap(),
             child,
             stdin,
             lines,
@@ -178,6 +189,16 @@ impl Target {
         self.ready = self.line_after("ready ");
         let truth = self.line_after("truth ");
         self.truth = serde_json::from_str(&truth).expect("the truth is JSON");
+    }
+
+    /// The same for a command whose child is the target, and which kills that
+    /// when it is killed.
+    pub(crate) fn run_child(command: Command, place: Place) -> Self {
+        let mut target = Self::run(command, place);
+        let children = format!("/proc/{0}/task/{0}/children", target.pid);
+        let children = fs::read_to_string(children).unwrap();
+        target.pid = children.trim().parse().expect("one child");
+        target
     }
 
     /// The rest of its next line, which must begin with `word`.
@@ -222,7 +243,7 @@ impl Target {
 
     /// Its PID as we see it.
     pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
+        self.pid
     }
 
     /// The PID as an argument.
