@@ -19,6 +19,8 @@ pub(super) struct FrameLayout {
     tlbc_index: Option<usize>,
     /// Owners from this value on are the interpreter's own frames.
     internal_owner: u8,
+    /// The owner of frames in chunks.
+    thread_owner: usize,
     /// The bytes of a frame that hold all of the above.
     pub(super) span: usize,
 }
@@ -30,6 +32,8 @@ pub(super) struct Decoded {
     pub(super) previous: RemoteAddr,
     /// The interpreter's own: it runs no Python code and is not shown.
     pub(super) internal: bool,
+    /// It lies in a chunk of its thread, or says so.
+    pub(super) in_chunk: bool,
     /// Its instructions are being executed now; never known from 3.14 on.
     pub(super) executing: bool,
     /// C code called it, in 3.11; later such a frame's caller is an entry
@@ -71,6 +75,7 @@ impl FrameLayout {
             is_entry,
             tlbc_index,
             internal_owner: internal_owner.unwrap_or(u8::MAX),
+            thread_owner: layout.need(Field::OwnerThread)?,
             span,
         })
     }
@@ -83,7 +88,8 @@ impl FrameLayout {
     /// The frame at `addr`, whose bytes these are; `None` if it was cleared.
     pub(super) fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<Decoded> {
         let view = Bytes(bytes);
-        let internal = view.u8(self.owner)? >= self.internal_owner;
+        let owner = view.u8(self.owner)?;
+        let internal = owner >= self.internal_owner;
         let code = view.ptr(self.code)?.untagged(TAG_BITS);
         // A cleared frame has no code from 3.14 on; the interpreter's own from 3.13 on.
         if code.is_null() && !internal {
@@ -110,6 +116,7 @@ impl FrameLayout {
             },
             previous: view.ptr(self.previous)?,
             internal,
+            in_chunk: usize::from(owner) == self.thread_owner,
             executing,
         })
     }
@@ -118,6 +125,10 @@ impl FrameLayout {
 /// What code objects say about their frames.
 #[derive(Debug)]
 pub(super) struct Shapes {
+    object_type: usize,
+    type_name: usize,
+    /// `PyCode_Type`, once seen.
+    code_type: Option<RemoteAddr>,
     size: SizeLayout,
     /// `ob_size`: the number of code units.
     units: usize,
@@ -192,16 +203,39 @@ impl Shapes {
         };
         Ok(Self {
             size,
+            object_type: layout.need(Field::ObjectType)?,
+            type_name: layout.need(Field::TypeName)?,
+            code_type: None,
             units: layout.need(Field::VarSize)?,
             bytecode: layout.need(Field::CodeAdaptive)?,
             known: HashMap::new(),
         })
     }
 
-    /// The shape of the frames of `code`.
+    /// Whether there is a code object at `code`.
+    fn is_code(&mut self, memory: &dyn Memory, code: RemoteAddr) -> Option<bool> {
+        let kind = memory.read_ptr(code.offset(self.object_type as u64)).ok()?;
+        if let Some(known) = self.code_type {
+            return Some(kind == known);
+        }
+        let name = memory.read_ptr(kind.offset(self.type_name as u64)).ok()?;
+        let mut text = [0; 5];
+        memory.read(name, &mut text).ok()?;
+        let is_code = &text == b"code\0";
+        if is_code {
+            self.code_type = Some(kind);
+        }
+        Some(is_code)
+    }
+
+    /// The shape of the frames of `code`; `None` if that is no code object, as
+    /// what looks like a frame may be something else.
     pub(super) fn get(&mut self, memory: &dyn Memory, code: RemoteAddr) -> Option<Shape> {
         if let Some(shape) = self.known.get(&code) {
             return Some(*shape);
+        }
+        if !self.is_code(memory, code)? {
+            return None;
         }
         let word = |offset: usize| memory.read_u32(code.offset(offset as u64)).ok();
         let words = match self.size {

@@ -111,7 +111,8 @@ impl DataStack {
         let inside = |addr: RemoteAddr| copy.slice(addr, 1).is_some();
         while frames.len() < MAX_FRAMES {
             let bytes = copy.slice(addr, self.frame.span);
-            let Some(frame) = bytes.and_then(|b| self.frame.decode(addr, b)) else {
+            let frame = bytes.and_then(|b| self.frame.decode(addr, b));
+            let Some(frame) = frame.filter(|frame| frame.in_chunk) else {
                 break;
             };
             // Its caller is the frame below, or lies in no chunk: a generator's
@@ -123,7 +124,7 @@ impl DataStack {
             let Some(shape) = self.shapes.get(memory, frame.frame.code) else {
                 break;
             };
-            if !frame.internal && !shape.has(frame.frame.position) {
+            if !shape.has(frame.frame.position) {
                 break;
             }
             frames.push(frame);
