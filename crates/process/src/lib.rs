@@ -20,7 +20,6 @@ mod pid;
 mod probes;
 mod process;
 mod procfs;
-mod reaper;
 mod remedy;
 mod root;
 mod stat;
@@ -28,6 +27,7 @@ mod stop;
 mod sys;
 mod syscall;
 mod thread;
+mod tracer;
 mod walk;
 
 pub use access::AccessError;

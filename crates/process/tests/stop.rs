@@ -239,47 +239,112 @@ fn killed_under_another_parent() {
     assert_eq!(line.as_deref(), Some("status 137"));
 }
 
-/// A thread inside vfork does not stop: the deadline ends the wait, the others were stopped, and once it comes out it is let go.
-#[test]
-fn threads_that_cannot_stop() {
-    let dir = tempfile::tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    let mut target = Target::start();
-    target.order("spin 1");
-    target.order(&format!("vfork {}", fifo.display()));
-    let process = target.process();
-    let vforker = until("it waits", || {
-        let tids = process.threads().unwrap().into_iter();
-        let mut threads = tids.filter_map(|tid| Thread::open(&process, tid).ok());
-        threads.find(|t| {
-            matches!(
-                t.run_state(),
+/// A target with a busy thread and one that waits inside vfork, until somebody writes to the FIFO.
+struct Vforker {
+    target: Target,
+    thread: Thread,
+    fifo: std::path::PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Vforker {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fifo = dir.path().join("fifo");
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        unistd::mkfifo(&fifo, mode).expect("a FIFO");
+        let mut target = Target::start();
+        target.order("spin 1");
+        target.order(&format!("vfork {}", fifo.display()));
+        let process = target.process();
+        let thread = until("it waits", || {
+            let tids = process.threads().expect("alive").into_iter();
+            let mut threads = tids.filter_map(|tid| Thread::open(&process, tid).ok());
+            threads.find(|t| match t.run_state() {
                 Ok(RunState::Blocked {
-                    uninterruptible: true,
-                    ..
-                })
-            )
-        })
-    });
-    let mut stopper = Stopper::new(&process).unwrap();
-    for _ in 0..2 {
-        let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
-        assert_eq!(stopped.outcome(vforker.tid()), Some(StopOutcome::TimedOut));
-        assert!(!stopped.is_complete());
-        let others = stopped.outcomes().filter(|(tid, _)| *tid != vforker.tid());
-        for (_, outcome) in others {
-            assert_eq!(outcome, StopOutcome::Stopped);
+                    uninterruptible, ..
+                }) => uninterruptible,
+                _ => false,
+            })
+        });
+        Self {
+            target,
+            thread,
+            fifo,
+            _dir: dir,
         }
     }
+
+    /// Lets the child go on to exec, and with it the thread, which then ends.
+    fn finish(&self) {
+        let _writer = fs::OpenOptions::new().write(true).open(&self.fifo);
+        until("it goes on", || {
+            (self.thread.run_state() == Ok(RunState::Dead)).then_some(())
+        });
+    }
+}
+
+impl Drop for Vforker {
+    fn drop(&mut self) {
+        // The child would wait for ever, and outlive a target that is killed.
+        let flags = libc::O_NONBLOCK;
+        let mut options = fs::OpenOptions::new();
+        let options = std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), flags);
+        let _ = options.open(&self.fifo);
+    }
+}
+
+/// A thread inside vfork does not stop: the deadline ends the wait, others can be stopped, and once it comes out it is let go.
+#[test]
+fn threads_that_cannot_stop() {
+    let vforker = Vforker::start();
+    let process = vforker.target.process();
+    let mut stopper = Stopper::new(&process).unwrap();
+    let tid = vforker.thread.tid();
+    for _ in 0..2 {
+        let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
+        assert_eq!(stopped.outcome(tid), Some(StopOutcome::TimedOut));
+        assert!(!stopped.is_complete());
+        drop(stopped);
+        let others: Vec<Tid> = process.threads().unwrap();
+        let others: Vec<Tid> = others.into_iter().filter(|t| *t != tid).collect();
+        let stopped = stopper.stop_threads(&others, patience());
+        assert!(stopped.is_complete());
+    }
     assert_eq!(stopper.settle(), 1);
-    // The writer lets the child go on to exec, and with it the thread.
-    let _writer = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    vforker.finish();
     until("it is let go", || (stopper.settle() == 0).then_some(()));
-    until("it goes on", || {
-        matches!(vforker.run_state(), Ok(RunState::Dead)).then_some(())
-    });
     assert_untraced(&process);
+}
+
+/// A stopper that is dropped while such a thread is attached leaves it to nobody: it goes on by itself.
+#[test]
+fn nothing_is_left_attached() {
+    let vforker = Vforker::start();
+    let process = vforker.target.process();
+    let mut stopper = Stopper::new(&process).unwrap();
+    let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
+    assert_eq!(
+        stopped.outcome(vforker.thread.tid()),
+        Some(StopOutcome::TimedOut)
+    );
+    drop(stopped);
+    drop(stopper);
+    vforker.finish();
+    assert_untraced(&process);
+}
+
+/// A target killed while such a thread is attached can be waited for, by the thread that dropped the stopper.
+#[test]
+fn killed_while_it_cannot_stop() {
+    let mut vforker = Vforker::start();
+    let process = vforker.target.process();
+    let mut stopper = Stopper::new(&process).unwrap();
+    drop(stopper.stop_all(Instant::now() + Duration::from_millis(20)));
+    drop(stopper);
+    vforker.target.child.kill().unwrap();
+    vforker.target.child.wait().unwrap();
+    assert!(!process.is_alive());
 }
 
 /// A program that replaces itself while its threads are stopped again and again becomes the new program, untraced: exec and attaching do not wait for each other for ever.

@@ -1,0 +1,427 @@
+//! The thread that does the tracing for a [`Stopper`](crate::Stopper).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::procfs::ProcDir;
+use crate::stat::Stat;
+use crate::sys::{self, Collect, WaitEvent};
+use crate::{Errno, Pid, StopOutcome, Tid};
+
+/// What the tracer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Stop these threads, or all, and hold them.
+    Stop {
+        tids: Option<Vec<Tid>>,
+        deadline: Instant,
+    },
+    /// Let go of everything held.
+    Release,
+    /// Only say how many are unsettled.
+    Settle,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reply {
+    /// What came of each thread that was to be stopped.
+    pub(crate) outcomes: BTreeMap<Tid, StopOutcome>,
+    /// Threads still attached although not held.
+    pub(crate) unsettled: usize,
+}
+
+/// Where requests and replies change hands.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    request: Option<Request>,
+    reply: Option<Reply>,
+    /// A request is being worked on.
+    busy: bool,
+    /// Nobody waits for the reply any more.
+    given_up: bool,
+    /// The tracer is to end, or has ended.
+    end: bool,
+    /// What the kernel regards as ours to reap.
+    attached: Vec<Tid>,
+}
+
+/// How often the waiting side looks for attached threads that have died, and
+/// so how long a target that calls `execve` may be delayed.
+const REAP: Duration = Duration::from_millis(50);
+
+/// How often the tracer looks after threads that did not stop in time.
+const TEND: Duration = Duration::from_millis(2);
+
+/// How often a wait only gives up the processor before it begins to sleep: a
+/// running thread stops within some 20 µs.
+const YIELDS: u32 = 50;
+
+impl Desk {
+    /// Has the tracer work on a request, until `give_up` at most. `None` if it
+    /// did not get done; what it stops after that it lets go at once.
+    ///
+    /// While we wait here we reap attached threads that have died. A thread
+    /// that calls `execve` holds `cred_guard_mutex` and waits until all other
+    /// threads of its process are reaped (fs/exec.c, `de_thread`; Linux 6.18),
+    /// which for attached ones is up to the tracer. But PTRACE_SEIZE waits for
+    /// that mutex (kernel/ptrace.c, `ptrace_attach`): without us, target and
+    /// tracer would wait for each other for ever.
+    pub(crate) fn ask(
+        &self,
+        request: Request,
+        spare: Option<Tid>,
+        give_up: Instant,
+    ) -> Option<Reply> {
+        let mut state = self.lock();
+        if state.busy || state.end {
+            return None;
+        }
+        state.busy = true;
+        state.request = Some(request);
+        self.changed.notify_all();
+        loop {
+            state = self.wait(state, REAP);
+            if let Some(reply) = state.reply.take() {
+                return Some(reply);
+            }
+            if state.end {
+                return None;
+            }
+            reap(&state.attached, spare);
+            if Instant::now() >= give_up {
+                state.given_up = true;
+                return None;
+            }
+        }
+    }
+
+    /// Has the tracer end, and reaps for it until it does.
+    pub(crate) fn end(&self, spare: Option<Tid>) {
+        let mut state = self.lock();
+        state.end = true;
+        self.changed.notify_all();
+        reap(&state.attached, spare);
+    }
+
+    /// Reaps once for a tracer that is to end and has not yet.
+    pub(crate) fn reap(&self, spare: Option<Tid>) {
+        reap(&self.lock().attached, spare);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout(state, time);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Any thread of the tracer's process may reap what the tracer has attached.
+fn reap(attached: &[Tid], spare: Option<Tid>) {
+    for tid in attached {
+        if Some(*tid) != spare {
+            // Only ends are collected, so no stop is taken from the tracer,
+            // which learns of the end by ECHILD.
+            let _ = sys::wait_now(*tid, Collect::Ends);
+        }
+    }
+}
+
+/// The tracing itself. Everything attached is let go when its thread ends.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    desk: Arc<Desk>,
+    dir: Arc<ProcDir>,
+    /// The first thread, if the target is our child: its exit status is not
+    /// ours to take.
+    spare: Option<Tid>,
+    threads: BTreeMap<Tid, Thread>,
+    /// Attached but not stopped in time, or ended but not yet reaped.
+    unsettled: Vec<Tid>,
+}
+
+/// One thread on its way.
+#[derive(Clone, Copy, Debug)]
+enum Thread {
+    /// Interrupted, not yet stopped.
+    Awaited,
+    /// Stopped; to be let go with this signal, 0 for none.
+    Held(i32),
+    /// Nothing to undo.
+    Done(StopOutcome),
+}
+
+impl Tracer {
+    pub(crate) fn new(desk: Arc<Desk>, dir: Arc<ProcDir>, spare: Option<Pid>) -> Self {
+        Self {
+            desk,
+            dir,
+            spare: spare.map(Pid::leader),
+            threads: BTreeMap::new(),
+            unsettled: Vec::new(),
+        }
+    }
+
+    /// Works on requests until told to end.
+    pub(crate) fn run(mut self) {
+        let desk = Arc::clone(&self.desk);
+        let mut state = desk.lock();
+        while !state.end {
+            if let Some(request) = state.request.take() {
+                drop(state);
+                let reply = self.work(request);
+                state = desk.lock();
+                state.busy = false;
+                if std::mem::take(&mut state.given_up) {
+                    drop(state);
+                    self.release();
+                    state = desk.lock();
+                } else {
+                    state.reply = Some(reply);
+                    desk.changed.notify_all();
+                }
+            } else if !self.unsettled.is_empty() {
+                state = desk.wait(state, TEND);
+                if state.request.is_none() {
+                    drop(state);
+                    self.settle();
+                    state = desk.lock();
+                }
+            } else if !self.threads.is_empty() {
+                // The caller may be stuck in a read: `process_vm_readv` waits
+                // for the same mutex before Linux 5.7.
+                state = desk.wait(state, REAP);
+                reap(&state.attached, self.spare);
+            } else {
+                state = desk
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        drop(state);
+        self.release();
+    }
+
+    fn work(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Stop { tids, deadline } => {
+                self.release();
+                match tids {
+                    Some(tids) => self.add(&tids, deadline),
+                    None => self.add_all(deadline),
+                }
+            }
+            Request::Release => self.release(),
+            Request::Settle => self.settle(),
+        }
+        let outcomes = self.threads.iter().map(|(tid, t)| (*tid, t.outcome()));
+        Reply {
+            outcomes: outcomes.collect(),
+            unsettled: self.unsettled.len(),
+        }
+    }
+
+    /// Stops all threads, those born meanwhile included.
+    fn add_all(&mut self, deadline: Instant) {
+        // Once a listing shows nobody new, all stand still or are accounted
+        // for, and who stands still starts no thread.
+        loop {
+            let numbers = self.dir.list_numbers("task").unwrap_or_default();
+            let tids = numbers.into_iter().filter_map(Tid::new);
+            let new: Vec<Tid> = tids.filter(|tid| !self.threads.contains_key(tid)).collect();
+            if new.is_empty() {
+                return;
+            }
+            self.add(&new, deadline);
+            if Instant::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, tids: &[Tid], deadline: Instant) {
+        for tid in tids {
+            if !self.threads.contains_key(tid) {
+                let thread = self.begin(*tid);
+                self.threads.insert(*tid, thread);
+            }
+        }
+        let mut round = 0;
+        loop {
+            let mut awaited = false;
+            for tid in tids {
+                if let Some(Thread::Awaited) = self.threads.get(tid) {
+                    let thread = self.poll(*tid, round >= YIELDS);
+                    awaited |= matches!(thread, Thread::Awaited);
+                    self.threads.insert(*tid, thread);
+                }
+            }
+            if !awaited {
+                return;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            if round < YIELDS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            round += 1;
+        }
+        for (tid, thread) in &mut self.threads {
+            if matches!(thread, Thread::Awaited) {
+                self.unsettled.push(*tid);
+                *thread = Thread::Done(StopOutcome::TimedOut);
+            }
+        }
+    }
+
+    /// Attaches to a thread and asks it to stop.
+    fn begin(&mut self, tid: Tid) -> Thread {
+        if let Some(index) = self.unsettled.iter().position(|t| *t == tid) {
+            self.unsettled.swap_remove(index);
+            return Thread::Awaited;
+        }
+        if let Err(error) = sys::seize(tid) {
+            let errno = Errno::from(&error);
+            // EPERM also for a thread that is exiting (kernel/ptrace.c, `ptrace_attach`).
+            let gone = errno.is_gone() || (errno.is_denied() && self.is_dead(tid));
+            return Thread::Done(if gone {
+                StopOutcome::Gone
+            } else {
+                StopOutcome::Denied(errno)
+            });
+        }
+        self.desk.lock().attached.push(tid);
+        // Fails only if it has ended since; waiting for it tells.
+        let _ = sys::interrupt(tid);
+        Thread::Awaited
+    }
+
+    /// What became of an awaited thread, if anything.
+    fn poll(&mut self, tid: Tid, look_closer: bool) -> Thread {
+        match self.wait_now(tid) {
+            Ok(WaitEvent::Stopped { signal, event }) => Thread::Held(pending_signal(signal, event)),
+            Ok(WaitEvent::Ended) => Thread::Done(StopOutcome::Gone),
+            // A first thread that ended before the others is not to be reaped
+            // yet, so no wait tells of it.
+            Ok(WaitEvent::None) if look_closer && self.is_dead(tid) => {
+                self.unsettled.push(tid);
+                Thread::Done(StopOutcome::Gone)
+            }
+            Ok(WaitEvent::None) => Thread::Awaited,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Thread::Awaited,
+            Err(_) => Thread::Done(StopOutcome::Gone),
+        }
+    }
+
+    /// Lets go of everything held, and of what can be else.
+    fn release(&mut self) {
+        for (tid, thread) in std::mem::take(&mut self.threads) {
+            if let Thread::Held(signal) = thread
+                && sys::detach(tid, signal).is_err()
+            {
+                // Killed while it stood still; it has to be reaped.
+                self.unsettled.push(tid);
+            }
+        }
+        self.settle();
+    }
+
+    /// Lets go of threads that did not stop in time but have stopped since:
+    /// such a thread stands still from the moment it could have gone on.
+    fn settle(&mut self) {
+        for tid in std::mem::take(&mut self.unsettled) {
+            if !self.try_settle(tid) {
+                self.unsettled.push(tid);
+            }
+        }
+        let held = self
+            .threads
+            .iter()
+            .filter(|(_, t)| matches!(t, Thread::Held(_)));
+        let attached = held
+            .map(|(tid, _)| *tid)
+            .chain(self.unsettled.iter().copied());
+        let list = &mut self.desk.lock().attached;
+        list.clear();
+        list.extend(attached);
+    }
+
+    fn try_settle(&self, tid: Tid) -> bool {
+        match self.wait_now(tid) {
+            Ok(WaitEvent::Stopped { signal, event }) => {
+                // Refused only if it was killed this moment: then it is to be
+                // reaped, by the next call.
+                sys::detach(tid, pending_signal(signal, event)).is_ok()
+            }
+            Ok(WaitEvent::Ended) => true,
+            Ok(WaitEvent::None) => {
+                // A thread that took over another's number by exec has not
+                // heard of our wish. To the others it is no news.
+                let _ = sys::interrupt(tid);
+                // A first thread that is our child is reaped by whoever started it.
+                self.spare == Some(tid) && self.is_dead(tid)
+            }
+            Err(error) => error.raw_os_error() == Some(libc::ECHILD),
+        }
+    }
+
+    fn wait_now(&self, tid: Tid) -> io::Result<WaitEvent> {
+        // Ended threads that we traced are ours to reap; so is a first thread
+        // that is not our child, whose parent is told after that
+        // (kernel/exit.c, `wait_task_zombie`).
+        let collect = match self.spare {
+            Some(spare) if spare == tid => Collect::Stops,
+            _ => Collect::Both,
+        };
+        sys::wait_now(tid, collect)
+    }
+
+    fn is_dead(&self, tid: Tid) -> bool {
+        let text = self.dir.read(&format!("task/{tid}/stat"));
+        let stat = text.ok().and_then(|text| Stat::parse(&text).ok());
+        stat.is_none_or(|stat| stat.state.is_dead())
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let mut state = self.desk.lock();
+        // Also after a panic: nobody is to wait for us.
+        state.end = true;
+        self.desk.changed.notify_all();
+    }
+}
+
+impl Thread {
+    fn outcome(self) -> StopOutcome {
+        match self {
+            Self::Held(_) => StopOutcome::Stopped,
+            Self::Awaited => StopOutcome::TimedOut,
+            Self::Done(outcome) => outcome,
+        }
+    }
+}
+
+/// The signal to pass on when letting go. A stop at a signal (event 0) has
+/// taken the signal from the thread, and it has to get it back. An interrupt
+/// carries SIGTRAP, which is no signal to the target, and a group-stop carries
+/// SIGSTOP or its kin, in which the kernel leaves the thread by itself
+/// (kernel/ptrace.c, `__ptrace_unlink`).
+fn pending_signal(signal: i32, event: i32) -> i32 {
+    if event == 0 { signal } else { 0 }
+}
