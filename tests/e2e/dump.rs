@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::{
-    Dump, Interpreter, Target, Thread, TrueFrame, firefinch, for_every, for_every_that, full_dump,
-    true_stack,
+    Dump, Interpreter, Target, Thread, TrueFrame, eventually, firefinch, for_every, for_every_that,
+    full_dump, true_stack,
 };
 
 /// What time.sleep may call, on one version and C library or another.
@@ -28,7 +28,14 @@ fn blocked_stack_is_true(python: &Interpreter, program: &str) {
 fn threads() {
     for_every("dump-threads", |python| {
         let target = Target::start(python, "threads.py").settled();
-        let dump = full_dump(&target);
+        let busy = &target.truth["threads"]["busy-worker"];
+        // Its first line is the system call in which it says that it is ready.
+        let saying = &busy["lines"][1];
+        let dump = eventually("the busy thread is past its message", || {
+            let dump = full_dump(&target);
+            let top = &dump.thread("busy-worker").frames[0];
+            (*saying != top.line).then_some(dump)
+        });
         assert_eq!(dump.python, python.version);
         assert!(dump.process.starts_with(&format!("{}: /", target.pid())));
         let truth = target.truth["threads"].as_object().unwrap();

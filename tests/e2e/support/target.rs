@@ -1,6 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -159,7 +159,12 @@ impl Target {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr.try_clone().unwrap());
-        let mut child = command.spawn().expect("the target starts");
+        let mut child = eventually("the target starts", || match command.spawn() {
+            // A copy is busy while another thread's child still has it open for
+            // writing: it was forked meanwhile and has yet to exec.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
+            other => Some(other.expect("the target starts")),
+        });
         let stdin = child.stdin.take();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
