@@ -40,7 +40,7 @@ pub use memory::{Cost, Method, ProcessMemory};
 pub use module::Module;
 pub use namespace::ThreadIds;
 pub use owner::{Gid, Owner, Uid};
-pub use pid::{NsTid, Pid, Tid};
+pub use pid::{NsTid, ParseIdError, Pid, Tid};
 pub use probes::{Capabilities, OwnFacts, Probes, TargetFacts};
 pub use process::{ExePath, Process};
 pub use stat::{StartTime, TaskState};
