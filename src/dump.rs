@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
-use firefinch_process::{AccessError, Stopper};
+use firefinch_process::{AccessError, Stopper, SyscallNumber};
 use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motion, stop_running};
 
 use crate::args::DumpArgs;
@@ -99,8 +99,9 @@ fn heading(thread: &TargetThread, activity: Activity, holders: &[RemoteAddr]) ->
     let mut state = match activity {
         Activity::Running => "running".to_owned(),
         Activity::WaitingForGil => "waiting for the GIL".to_owned(),
-        Activity::Waiting(Some(name)) => format!("waiting in {name}"),
-        Activity::Waiting(None) => "waiting".to_owned(),
+        // Outside any system call: in a page fault, or stopped.
+        Activity::Waiting(SyscallNumber::NONE) => "waiting".to_owned(),
+        Activity::Waiting(syscall) => format!("waiting in {syscall}"),
         Activity::Unknown => "state unknown".to_owned(),
     };
     if holders.contains(&thread.python.state) {

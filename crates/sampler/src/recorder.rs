@@ -260,7 +260,8 @@ impl Recorder {
             Activity::Running => ThreadState::OnCpu,
             Activity::WaitingForGil => ThreadState::WaitingForGil,
             Activity::Waiting(syscall) => {
-                ThreadState::Waiting(syscall.map(|name| self.profile.intern_string(name)))
+                let name = syscall.name();
+                ThreadState::Waiting(name.map(|name| self.profile.intern_string(name)))
             }
             Activity::Unknown => ThreadState::Unknown,
         }

@@ -1,6 +1,6 @@
 use firefinch_cpython::Gil;
 use firefinch_memory::RemoteAddr;
-use firefinch_process::{Activity as Look, Syscall};
+use firefinch_process::{Activity as Look, Syscall, SyscallNumber};
 
 /// What a thread was doing when it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,8 +9,8 @@ pub enum Activity {
     Running,
     /// Waiting for the interpreter's lock.
     WaitingForGil,
-    /// Waiting, stopped or ended: in this system call, where it could be told.
-    Waiting(Option<&'static str>),
+    /// Waiting, stopped or ended, in this system call.
+    Waiting(SyscallNumber),
     /// Nothing could be learned of the OS thread.
     Unknown,
 }
@@ -24,7 +24,7 @@ impl Activity {
         match look {
             Look::Running => Self::Running,
             Look::Waiting(syscall) if waits_for(syscall, gil) => Self::WaitingForGil,
-            Look::Waiting(syscall) => Self::Waiting(syscall.number.name()),
+            Look::Waiting(syscall) => Self::Waiting(syscall.number),
         }
     }
 

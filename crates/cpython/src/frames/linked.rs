@@ -2,20 +2,20 @@
 //!
 //! # Why a stack read from a moving thread is true
 //! Each frame is an object of its own, so a chain takes one read a frame, and
-//! a fast program calls and returns between two reads. Every call in a chain
-//! must therefore be one that was seen standing still ([`Calls`]): a seam
-//! between two moments shows as a call that the program does not make. Because
-//! reads follow each other at a steady pace, a loop of the same pace can be
-//! torn in the same way again and again; so calls are learnt only from chains
-//! that read the same a second time in the other order, twice, with a pause of
-//! random length between. A frame that has returned gives itself away, as its `f_back` is cleared when it is
-//! released (`frame_dealloc`, `Objects/frameobject.c`). A chain that fails is
-//! read again from the newest frame, so very short calls are seen a little
-//! less often than they are made; how much is measured by the benchmarks.
+//! a fast program calls and returns between two reads. A seam between two
+//! moments shows as a call that the program does not make, so a chain is
+//! believed by its calls ([`Habits`]); what they are is learnt from chains that
+//! read the same a second time, in the other order. A frame that has returned
+//! gives itself away, as its `f_back` is cleared when it is released
+//! (`frame_dealloc`, `Objects/frameobject.c`). A chain that fails is read again
+//! from the newest frame, so very short calls are seen a little less often
+//! than they are made.
+
+use std::collections::HashMap;
 
 use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
 
-use super::edges::Calls;
+use super::edges::Habits;
 use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
@@ -24,7 +24,8 @@ use crate::lines::LineEncoding;
 #[derive(Debug)]
 pub(super) struct Linked {
     chain: Chain,
-    calls: Calls,
+    habits: Habits,
+    call_sites: CallSites,
     random: u64,
 }
 
@@ -51,7 +52,8 @@ impl Linked {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
         Ok(Self {
             chain: Chain::new(layout)?,
-            calls: Calls::default(),
+            habits: Habits::default(),
+            call_sites: CallSites::new(layout)?,
             random: 0x9e37_79b9_7f4a_7c15,
         })
     }
@@ -67,7 +69,7 @@ impl Linked {
             return Ok(RawStack { frames });
         }
         let mut failure = StackError::Torn;
-        let mut last: Option<Vec<RawFrame>> = None;
+        self.habits.begin();
         for _ in 0..LOOKS {
             let frames = match self.chain.follow(memory, thread) {
                 Ok(frames) => frames,
@@ -76,22 +78,31 @@ impl Linked {
                     continue;
                 }
             };
-            if self.calls.know(&frames) {
-                return Ok(RawStack { frames });
-            }
-            failure = StackError::Torn;
-            if self.chain.reads_the_same(memory, &frames) {
-                if let Some(last) = &last {
-                    self.calls.learn(last, &frames);
-                    if self.calls.know(&frames) {
-                        return Ok(RawStack { frames });
-                    }
+            if !self.habits.know(&frames) {
+                failure = StackError::Torn;
+                if !self.chain.reads_the_same(memory, &frames) {
+                    continue;
                 }
-                last = Some(frames);
-                self.pause();
+                self.habits.look(&frames);
+                self.count(memory, &frames);
+                if !self.habits.know(&frames) {
+                    self.pause();
+                    continue;
+                }
             }
+            self.count(memory, &frames);
+            return Ok(RawStack { frames });
         }
         Err(failure)
+    }
+
+    fn count(&mut self, memory: &dyn Memory, frames: &[RawFrame]) {
+        // The newest frame calls nobody.
+        for frame in frames.iter().skip(1) {
+            self.call_sites.look_at(memory, frame);
+        }
+        let sites = &self.call_sites;
+        self.habits.count(frames, |frame| sites.contains(frame));
     }
 
     /// Passes up to some microseconds, never the same time twice in a row.
@@ -103,6 +114,68 @@ impl Linked {
         for _ in 0..self.random % MAX_PAUSE {
             std::hint::spin_loop();
         }
+    }
+}
+
+/// Which places in the bytecode are calls.
+#[derive(Debug)]
+struct CallSites {
+    opcodes: Vec<u8>,
+    bytecode: usize,
+    data: usize,
+    known: HashMap<(RemoteAddr, Position), bool>,
+}
+
+/// Places remembered before starting anew.
+const MAX_SITES: usize = 1 << 20;
+
+impl CallSites {
+    fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let fields = [
+            Field::OpCallFunction,
+            Field::OpCallFunctionKw,
+            Field::OpCallFunctionEx,
+            Field::OpCallFunctionVar,
+            Field::OpCallFunctionVarKw,
+            Field::OpCallMethod,
+        ];
+        let opcode = |field| u8::try_from(layout.get(field)?).ok();
+        Ok(Self {
+            opcodes: fields.into_iter().filter_map(opcode).collect(),
+            bytecode: layout.need(Field::CodeCode)?,
+            data: layout.need(Field::BytesData)?,
+            known: HashMap::new(),
+        })
+    }
+
+    fn look_at(&mut self, memory: &dyn Memory, frame: &RawFrame) {
+        let key = (frame.code, frame.position);
+        if self.known.contains_key(&key) {
+            return;
+        }
+        if self.known.len() >= MAX_SITES {
+            self.known.clear();
+        }
+        let is_call = self.reads_call(memory, frame).unwrap_or(false);
+        self.known.insert(key, is_call);
+    }
+
+    fn reads_call(&self, memory: &dyn Memory, frame: &RawFrame) -> Option<bool> {
+        let Position::Offset(offset) = frame.position else {
+            return None;
+        };
+        let offset = u64::try_from(offset).ok()?;
+        let code = frame.code.offset(self.bytecode as u64);
+        let bytes = memory.read_ptr(code).ok()?;
+        let mut opcode = [0];
+        let at = bytes.offset(self.data as u64 + offset);
+        memory.read(at, &mut opcode).ok()?;
+        Some(self.opcodes.contains(&opcode[0]))
+    }
+
+    fn contains(&self, frame: &RawFrame) -> bool {
+        let key = (frame.code, frame.position);
+        self.known.get(&key).copied().unwrap_or(false)
     }
 }
 
