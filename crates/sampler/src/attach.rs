@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use firefinch_cpython::{FindError, Image, ImageFiles, MissingField, ReadSeek, Runtime, find};
 use firefinch_memory::Memory;
+
 use firefinch_process::{AccessError, Module, OpenError, Process, ProcessMemory};
+use nix::errno::Errno;
 
 /// Why a process cannot be profiled.
 #[derive(Debug)]
@@ -75,7 +77,10 @@ pub(crate) fn find_runtime(
         // Between fork and the end of exec nearly anything may be refused.
         let passing = match &error {
             AttachError::NoInterpreter { .. } => true,
-            AttachError::Access(access) => access.is_gone(),
+            AttachError::Access(access) => {
+                let (fault, io) = (Errno::EFAULT as i32, Errno::EIO as i32);
+                access.is_gone() || matches!(access.errno.raw(), e if e == fault || e == io)
+            }
             _ => false,
         };
         let waited = begun.elapsed();
