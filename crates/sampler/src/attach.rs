@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use firefinch_cpython::{FindError, Image, ImageFiles, MissingField, ReadSeek, Runtime, find};
 use firefinch_memory::Memory;
-
 use firefinch_process::{AccessError, Module, OpenError, Process, ProcessMemory};
 use nix::errno::Errno;
 

@@ -125,7 +125,7 @@ pub struct StackReader(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Linked(Linked),
+    Linked(Box<Linked>),
     DataStack(Box<DataStack>),
 }
 
@@ -137,7 +137,7 @@ impl StackReader {
     pub fn new(runtime: &Runtime) -> Result<Self, MissingField> {
         let layout = &runtime.layout;
         Ok(Self(match Linked::new(layout) {
-            Ok(linked) => Kind::Linked(linked),
+            Ok(linked) => Kind::Linked(Box::new(linked)),
             Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
         }))
     }
