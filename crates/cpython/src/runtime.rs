@@ -190,18 +190,6 @@ impl Runtime {
         }
         Ok(heads)
     }
-
-    /// Whether the interpreter is being finalized (`Py_FinalizeEx` ran far
-    /// enough to say so); unknown to 3.6.
-    pub fn is_finalizing(&self, memory: &dyn Memory) -> bool {
-        let field = self.layout.get(Field::RuntimeFinalizing);
-        let (Some(runtime), Some(offset)) = (self.address, field) else {
-            return false;
-        };
-        memory
-            .read_ptr(runtime.offset(offset as u64))
-            .is_ok_and(|thread| !thread.is_null())
-    }
 }
 
 #[cfg(test)]
