@@ -72,6 +72,20 @@ impl Clock {
         Some(self.at(now()))
     }
 
+    /// The deadlines that have passed unused when a recording of the length
+    /// `end`, or of any length, is over: the sleep for the last one may have
+    /// lasted beyond them.
+    pub(crate) fn unused(&self, end: Option<Duration>) -> u64 {
+        let over = end.map_or_else(now, |end| now().min(self.start + end));
+        self.unused_at(over)
+    }
+
+    fn unused_at(&self, over: Duration) -> u64 {
+        let late = over.saturating_sub(self.next).as_nanos();
+        let unused = late.div_ceil(self.interval.as_nanos().max(1));
+        u64::try_from(unused).unwrap_or(u64::MAX)
+    }
+
     /// The tick that comes at `now`.
     fn at(&mut self, now: Duration) -> Tick {
         let late = now.saturating_sub(self.next).as_nanos();
@@ -110,5 +124,8 @@ mod tests {
         let on_time = clock.at(ms(1_041));
         assert_eq!((on_time.missed, on_time.passed), (0, ms(7)));
         assert_eq!(clock.next, ms(1_050));
+        // Over before, at, just behind and long behind the next deadline.
+        let unused = [1_041, 1_050, 1_051, 1_081].map(|over| clock.unused_at(ms(over)));
+        assert_eq!(unused, [0, 0, 1, 4]);
     }
 }

@@ -162,6 +162,7 @@ impl Recorder {
                 break End::Interrupted;
             }
         };
+        self.profile.miss(clock.unused(self.options.duration));
         self.profile.meta.duration_ns = nanos(clock.elapsed());
         end
     }
