@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::support::{
     Interpreter, Place, Target, copy_programs, for_every, for_every_that, full_dump,
-    interpreter_args, prepare, program_path, programs, to_command, true_stack,
+    interpreter_args, is_left_out_without_root, prepare, program_path, programs, to_command,
+    true_stack,
 };
 
 /// A copy of an interpreter's files under other names.
@@ -234,6 +235,9 @@ fn embedded() {
 /// numbers that we see.
 #[test]
 fn pid_namespace() {
+    if is_left_out_without_root("build-pid-namespace") {
+        return;
+    }
     for_every("build-pid-namespace", |python| {
         let place = Place::below(python);
         let mut args: Vec<OsString> = ["unshare", "--pid", "--fork", "--kill-child"]

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use crate::support::{
     Collapsed, Dump, Interpreter, Nobody, Running, Target, command, eventually, firefinch,
-    for_every_that, is_root, true_stack,
+    for_every_that, is_left_out_without_root, true_stack,
 };
 
 /// Larger than any PID: the kernel's own limit (PID_MAX_LIMIT,
@@ -189,6 +189,18 @@ fn stopped_target() {
     });
 }
 
+/// Every exit code that these tests meet is in the help.
+#[test]
+fn exit_codes_are_documented() {
+    let help = firefinch(["--help"]).succeeded().stdout;
+    let codes = help.split("Exit codes:").nth(1).expect("a list of them");
+    for code in 0..=4 {
+        let line = format!("\n  {code}  ");
+        assert!(codes.contains(&line), "{code}: {help}");
+    }
+    assert!(codes.contains("128 + N"), "{help}");
+}
+
 /// What Linux systems call the user without rights, beside its number.
 const OTHER: [&str; 2] = ["nobody", "65534"];
 
@@ -196,8 +208,8 @@ const OTHER: [&str; 2] = ["nobody", "65534"];
 /// the remedy.
 #[test]
 fn not_permitted() {
-    if !is_root() {
-        // Without root there is no second user to be refused as.
+    // Without root there is no second user to be refused as.
+    if is_left_out_without_root("not-permitted") {
         return;
     }
     let nobody = Nobody::new();

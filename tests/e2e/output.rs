@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 
 use crate::faults::{NO_SUCH_PID, busy_target};
-use crate::support::{Collapsed, Nobody, Run, Running, command, firefinch, is_root};
+use crate::support::{
+    Collapsed, Nobody, Run, Running, command, firefinch, is_left_out_without_root, is_root,
+};
 
 /// A place that cannot be written to is found out before sampling: a recording
 /// without an end of its own ends at once.
@@ -150,8 +152,8 @@ fn device_full() {
 /// older file stays whole.
 #[test]
 fn disk_full() {
-    if !is_root() {
-        // Only root can have a disk of its own that is full.
+    // Only root can have a disk of its own that is full.
+    if is_left_out_without_root("disk-full") {
         return;
     }
     let target = busy_target();

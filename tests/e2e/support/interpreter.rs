@@ -115,9 +115,21 @@ fn words(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("panicked").to_owned()
 }
 
-/// One line a topic, past the capture of test output and into a file.
 fn say_covered(topic: &str, covered: &[&str]) {
-    let line = format!("covered: {topic} {}\n", covered.join(" "));
+    say(&format!("covered: {topic} {}\n", covered.join(" ")));
+}
+
+/// Whether a topic cannot be had because it takes root; says so if it does.
+pub(crate) fn is_left_out_without_root(topic: &str) -> bool {
+    let left_out = !super::is_root();
+    if left_out {
+        say(&format!("not covered: {topic}, which takes root\n"));
+    }
+    left_out
+}
+
+/// Says a line past the capture of test output, and into a file.
+fn say(line: &str) {
     // Not print!: the test harness would keep it.
     let mut out = std::io::stdout();
     out.write_all(line.as_bytes()).expect("stdout takes a line");

@@ -11,7 +11,7 @@ mod user;
 
 pub(crate) use collapsed::Collapsed;
 pub(crate) use dumped::{Dump, Thread, full_dump};
-pub(crate) use interpreter::{Interpreter, for_every, for_every_that};
+pub(crate) use interpreter::{Interpreter, for_every, for_every_that, is_left_out_without_root};
 pub(crate) use poll::{PATIENCE, eventually};
 pub(crate) use target::{
     Place, Target, copy_programs, interpreter_args, prepare, program_path, programs, python_args,
