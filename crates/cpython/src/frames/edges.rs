@@ -119,8 +119,8 @@ struct Tally {
 /// Looks in a row.
 const STEADY: u32 = 4;
 /// Times seen, and the part of its place's calls, that make a call usual.
-const USUAL_TIMES: u32 = 4;
-const USUAL_PART: u32 = 4;
+const USUAL_TIMES: u32 = 8;
+const USUAL_PART: u32 = 2;
 
 impl Habits {
     /// Begins a new series of looks.
