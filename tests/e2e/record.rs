@@ -105,7 +105,7 @@ fn assert_callers(target: &Target, collapsed: &Collapsed) {
 fn threads_and_idle() {
     for_every("record-threads-idle", |python| {
         let target = Target::start(python, "threads.py").settled();
-        let (collapsed, _) = record(&target, &["-t", "-i", "-d", "0.5", "-r", "50"]);
+        let (collapsed, run) = record(&target, &["-t", "-i", "-d", "0.5", "-r", "50"]);
         for (name, known) in target.truth["threads"].as_object().unwrap() {
             let root = format!("thread {} \"{name}\"", known["native_id"]);
             let mut expected = vec![root.clone()];
@@ -125,11 +125,11 @@ fn threads_and_idle() {
         }
         let threads = target.truth["threads"].as_object().unwrap().len() as u64;
         let due = threads * 25;
+        // What passes after the last tick weighs nothing, and is missed.
+        let missed = threads * summed_up(&run, "ticks missed");
         let total = collapsed.total();
-        assert!(
-            (due * 8 / 10..=due * 11 / 10).contains(&total),
-            "{total} of {due}"
-        );
+        assert!(total <= due * 11 / 10, "{total} of {due}");
+        assert!(total + missed >= due * 8 / 10, "{total} of {due}, {missed}");
     });
 }
 
