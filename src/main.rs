@@ -8,6 +8,7 @@ mod failure;
 mod launch;
 mod limits;
 mod output;
+mod program;
 mod progress;
 mod ps;
 mod record;

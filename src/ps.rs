@@ -8,6 +8,7 @@ use firefinch_process::{AccessError, Cause, ContainerId, OpenError, Pid, Process
 use firefinch_sampler::{AttachError, Target};
 
 use crate::failure::{Failure, print, printable, refusal, remedy};
+use crate::program;
 
 /// One Python process.
 #[derive(Debug)]
@@ -87,17 +88,10 @@ fn row(process: &Process, version: String) -> Row {
     }
 }
 
-/// The executable's name, which the process cannot choose, and its arguments,
-/// which ps(1) shows to everybody too.
+/// The program's name and its arguments, which ps(1) shows to everybody too.
 fn command(process: &Process) -> String {
-    let name = process
-        .exe()
-        .ok()
-        .and_then(|exe| Some(exe.path.file_name()?.to_string_lossy().into_owned()))
-        .or_else(|| process.comm().ok())
-        .unwrap_or_default();
     let arguments = process.command_line().unwrap_or_default();
-    describe(&name, &arguments)
+    describe(&program::name(process), &arguments)
 }
 
 fn describe(name: &str, arguments: &[Vec<u8>]) -> String {

@@ -13,6 +13,7 @@ use crate::failure::{Failure, NOTHING, printable};
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
 use crate::output::Output;
+use crate::program;
 use crate::progress::ProgressLine;
 use crate::signals::Stop;
 use crate::summary::summary;
@@ -245,12 +246,7 @@ fn say_end(end: End, pid: Pid) {
 
 /// What to call the target: its name only, as arguments may hold secrets.
 fn command(process: &Process) -> String {
-    let name = process
-        .exe()
-        .ok()
-        .and_then(|exe| Some(exe.path.file_name()?.to_string_lossy().into_owned()))
-        .or_else(|| process.comm().ok())
-        .unwrap_or_default();
+    let name = program::name(process);
     format!("{} (PID {})", printable(&name), process.pid())
 }
 

@@ -19,7 +19,8 @@
 //! far it has come, as `current_frame` is elsewhere. Both stacks existed within
 //! that moment, so it is counted to each in turn. Counting it always to one
 //! puts the innermost level some ten points off the truth on a target that
-//! does nothing but call; in turn it is within three.
+//! does nothing but call; in turn it was within four in most runs, and within
+//! seven in all.
 
 use firefinch_memory::{Memory, RemoteAddr};
 
