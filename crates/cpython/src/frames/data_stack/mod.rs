@@ -169,6 +169,12 @@ impl DataStack {
         while !addr.is_null() {
             steps.count(addr)?;
             let decoded = self.decode(memory, chunks, addr)?;
+            // A generator that has stopped since has no caller any more; what
+            // runs in one was called by somebody.
+            let floats = !decoded.internal && !decoded.in_chunk;
+            if floats && decoded.previous.is_null() {
+                return Err(StackError::Garbage(addr));
+            }
             if !decoded.internal {
                 frames.push(decoded.frame);
             }
