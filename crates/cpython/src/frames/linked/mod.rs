@@ -11,14 +11,16 @@
 //! from the newest frame, so very short calls are seen a little less often
 //! than they are made.
 
+mod habits;
+
 use std::collections::HashMap;
 
 use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
 
-use super::edges::Habits;
 use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
+use habits::Habits;
 
 /// Reads stacks that are chains of frame objects.
 #[derive(Debug)]
