@@ -1,0 +1,45 @@
+//! What the unwinder must know of a processor: one file for each.
+
+pub mod aarch64;
+pub mod x86_64;
+
+use gimli::Vendor;
+
+use crate::image::Stub;
+use crate::registers::{Register, RegisterSet};
+use crate::unwind::Rule;
+
+/// A processor and its calling convention.
+#[derive(Debug)]
+pub struct Architecture {
+    /// `e_machine` in ELF files.
+    pub(crate) machine: u16,
+    pub(crate) vendor: Vendor,
+    pub(crate) stack_pointer: Register,
+    pub(crate) frame_pointer: Register,
+    /// The register that a call leaves the return address in, if it is not the stack.
+    pub(crate) link_register: Option<Register>,
+    /// The register that unwind information calls the instruction pointer.
+    pub(crate) pc: Option<Register>,
+    /// What a function hands back to its caller as it was, SP included.
+    pub(crate) preserved: RegisterSet,
+    /// The bits of a code pointer that are address.
+    pub(crate) pointer_mask: u64,
+    /// Recognizes code that has no unwind information but a known shape.
+    pub(crate) known_code: fn(&CodeAt<'_>) -> Option<Rule>,
+}
+
+/// A place in an object's code, for recognizing it.
+#[derive(Debug)]
+pub(crate) struct CodeAt<'a> {
+    /// The bytes from there on, as far as the segment goes, at most 16.
+    pub(crate) bytes: &'a [u8],
+    /// In which section of linker-made stubs it lies, and how far into it.
+    pub(crate) stub: Option<(Stub, u64)>,
+}
+
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.machine == other.machine
+    }
+}

@@ -1,0 +1,14 @@
+//! Object files: what their headers say, checked once.
+
+mod build_id;
+mod bytes;
+mod error;
+mod layout;
+mod notes;
+mod section;
+
+pub use build_id::BuildId;
+pub use bytes::ObjectBytes;
+pub use error::ImageError;
+pub use layout::Image;
+pub(crate) use section::{Section, SectionName, Stub};

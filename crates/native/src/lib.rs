@@ -1,0 +1,28 @@
+//! Native stacks: unwinding by call frame information, and the names of what
+//! was found.
+//!
+//! Nothing here does I/O: memory is read through [`firefinch_memory::Memory`],
+//! and object files through [`Objects`], which the caller implements. Both are
+//! hostile: every length, every loop and every allocation has a bound.
+//!
+//! [`Modules`] says which file is mapped where, an [`Unwinder`] turns registers
+//! and a copy of the stack into [`Frame`]s.
+#![forbid(unsafe_code)]
+
+mod address;
+pub mod arch;
+mod image;
+mod mapping;
+mod module;
+mod modules;
+mod registers;
+mod unwind;
+
+pub use address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
+pub use arch::Architecture;
+pub use image::{BuildId, Image, ImageError, ObjectBytes};
+pub use mapping::{MappedFile, Mapping, Origin};
+pub use module::Module;
+pub use modules::{Located, Modules, Objects};
+pub use registers::{Register, Registers};
+pub use unwind::{Frame, Limits, Outcome, StackCopy, Status, Truncation, Unwinder, Via};

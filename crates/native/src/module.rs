@@ -1,0 +1,106 @@
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use crate::ImageAddress;
+use crate::arch::Architecture;
+use crate::image::{Image, ImageError};
+use crate::mapping::Origin;
+use crate::modules::Objects;
+use crate::unwind::Cfi;
+
+/// An object that code comes from: a file, the vDSO, or nothing that has a
+/// name. What its file says is read at first use.
+#[derive(Debug)]
+pub struct Module {
+    origin: Origin,
+    loaded: OnceLock<Result<Loaded, ImageError>>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    image: Arc<Image>,
+    cfi: Cfi,
+}
+
+impl Module {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            loaded: OnceLock::new(),
+        }
+    }
+
+    /// What it is made from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The name for people: the file's, without its directories.
+    pub fn name(&self) -> Cow<'_, str> {
+        match &self.origin {
+            Origin::File(file) => match file.path.file_name() {
+                Some(name) => name.to_string_lossy(),
+                None => "[unnamed file]".into(),
+            },
+            Origin::Vdso => "[vdso]".into(),
+            Origin::Anonymous => "[anonymous]".into(),
+        }
+    }
+
+    /// The object file, loaded at the first call.
+    ///
+    /// # Errors
+    /// [`ImageError`]; the same at every call, as nothing is tried twice.
+    pub fn image(
+        &self,
+        objects: &dyn Objects,
+        arch: &Architecture,
+    ) -> Result<&Arc<Image>, ImageError> {
+        self.loaded(objects, arch).map(|loaded| &loaded.image)
+    }
+
+    /// Where the function at an address starts, or that part of it, as its
+    /// unwind information says: known of stripped files too.
+    pub fn function_start(
+        &self,
+        objects: &dyn Objects,
+        arch: &Architecture,
+        address: ImageAddress,
+    ) -> Option<ImageAddress> {
+        let (image, cfi) = self.cfi(objects, arch).ok()?;
+        cfi.function_start(image, arch, address)
+    }
+
+    pub(crate) fn cfi(
+        &self,
+        objects: &dyn Objects,
+        arch: &Architecture,
+    ) -> Result<(&Arc<Image>, &Cfi), ImageError> {
+        let loaded = self.loaded(objects, arch)?;
+        Ok((&loaded.image, &loaded.cfi))
+    }
+
+    fn loaded(&self, objects: &dyn Objects, arch: &Architecture) -> Result<&Loaded, ImageError> {
+        let loaded = self.loaded.get_or_init(|| {
+            if self.origin == Origin::Anonymous {
+                return Err(ImageError::NotFound);
+            }
+            let bytes = objects.object(&self.origin).ok_or(ImageError::NotFound)?;
+            let image = Image::parse(bytes)?;
+            if !image.is_for(arch) {
+                return Err(ImageError::OtherMachine);
+            }
+            if let Origin::File(file) = &self.origin
+                && let Some(expected) = &file.build_id
+                && image.build_id() != Some(expected)
+            {
+                return Err(ImageError::OtherBuildId);
+            }
+            Ok(Loaded {
+                cfi: Cfi::of(&image),
+                image: Arc::new(image),
+            })
+        });
+        loaded.as_ref().map_err(|error| *error)
+    }
+}

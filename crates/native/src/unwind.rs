@@ -1,0 +1,18 @@
+//! From registers and stack memory to the addresses of all frames.
+
+mod cache;
+mod cfi;
+mod compile;
+mod expression;
+mod frame_index;
+mod frame_pointer;
+mod rule;
+mod stack;
+mod stack_memory;
+mod unwinder;
+
+pub(crate) use cfi::Cfi;
+pub(crate) use rule::{Recovery, Rule};
+pub use stack::{Frame, Outcome, Status, Truncation, Via};
+pub use stack_memory::StackCopy;
+pub use unwinder::{Limits, Unwinder};

@@ -1,0 +1,54 @@
+use firefinch_memory::RemoteAddr;
+
+use super::rule::Rule;
+
+/// What to do at an address, known from before.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// Apply this rule.
+    Rule(Rule),
+    /// Nothing describes the code, which belongs to an object or not.
+    FramePointer {
+        /// Whether the code belongs to an object.
+        in_object: bool,
+    },
+    /// Its description is damaged.
+    Bad,
+    /// There is no code.
+    NotCode,
+}
+
+/// Addresses kept. A Python program under load stands at some hundreds of
+/// different return addresses, a large native one at some thousands.
+const SLOTS: usize = 1 << 13;
+
+/// The plan for each address seen of late. Each address has one slot, so that
+/// looking up is one comparison, and a newer address in the same slot wins.
+#[derive(Debug)]
+pub(super) struct Cache {
+    slots: Box<[Option<(RemoteAddr, Plan)>]>,
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self {
+            slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.slots.fill_with(|| None);
+    }
+
+    #[inline]
+    pub(super) fn get_or_insert(&mut self, addr: RemoteAddr, make: impl FnOnce() -> Plan) -> &Plan {
+        // Fibonacci hashing: the high bits depend on all bits of the address.
+        let hash = addr.get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let slot = usize::try_from(hash >> (64 - SLOTS.trailing_zeros())).unwrap_or(0);
+        let slot = &mut self.slots[slot % SLOTS];
+        if slot.as_ref().is_none_or(|(held, _)| *held != addr) {
+            *slot = None;
+        }
+        &slot.get_or_insert_with(|| (addr, make())).1
+    }
+}

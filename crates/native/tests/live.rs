@@ -1,0 +1,129 @@
+//! Stacks of real programs, against what their sources say and what gdb sees.
+#![cfg(target_arch = "x86_64")]
+
+mod support;
+
+use std::process::Command;
+
+use firefinch_native::{CodeAddress, Registers, Status, Via, arch::x86_64};
+use support::build::Program;
+use support::gdb;
+use support::target::{Target, addresses, assert_same};
+
+/// Unwinds every thread of a stopped target and compares with gdb; returns the
+/// number of frames of each.
+fn agrees_with_gdb(target: &Target) -> Vec<usize> {
+    let mut unwinder = target.unwinder();
+    let stacks: Vec<_> = target
+        .threads()
+        .into_iter()
+        .map(|tid| (tid, target.sample(tid)))
+        .collect();
+    let expected = gdb::stacks(target.pid());
+    let mut counts = Vec::new();
+    for (tid, sample) in stacks {
+        let (frames, outcome) = sample.unwind(&mut unwinder, &target.memory);
+        assert!(outcome.is_certain(), "{outcome:?} at {:?}", frames.last());
+        counts.push(frames.len());
+        if let Some(expected) = &expected {
+            let expected: Vec<u64> = expected[&tid].iter().map(|f| f.pc).collect();
+            assert_same(&addresses(&frames), &expected);
+        }
+    }
+    counts
+}
+
+/// An ordinary stack is found to its root, with and without frame pointers, optimization, position independence and symbols, as gdb finds it.
+#[test]
+fn ordinary_stacks() {
+    for flags in [
+        &["-O2"][..],
+        &["-O2", "-fno-omit-frame-pointer", "-no-pie"],
+        &["-O0", "-static"],
+        &["-O3", "-s"],
+    ] {
+        let program = Program::build("chain.c", flags);
+        let target = Target::start(&program);
+        let counts = agrees_with_gdb(&target);
+        assert!(counts[0] >= 7, "{flags:?} {counts:?}");
+    }
+}
+
+/// A signal handler's stack goes on in the function it interrupted, also from a stack of its own.
+#[test]
+fn signal_handlers() {
+    let program = Program::build("signal.c", &["-O2"]);
+    for argument in [None, Some("own stack")] {
+        let target = Target::run(Command::new(&program.path).args(argument));
+        agrees_with_gdb(&target);
+        let (frames, _) = target
+            .sample(target.pid())
+            .unwind(&mut target.unwinder(), &target.memory);
+        let interrupted = frames.iter().skip(1);
+        let interrupted = interrupted.filter(|f| matches!(f.address, CodeAddress::Instruction(_)));
+        assert_eq!(interrupted.count(), 1);
+    }
+}
+
+/// A stack of far more than 64 KB is found to its root, whether it was copied whole or is read bit by bit.
+#[test]
+fn deep_recursion() {
+    let program = Program::build("deep.c", &["-O2", "-fno-optimize-sibling-calls"]);
+    let target = Target::start(&program);
+    let counts = agrees_with_gdb(&target);
+    assert!(counts[0] > 1000);
+    let mut sample = target.sample(target.pid());
+    assert!(sample.stack.len() > 200 * 1000);
+    let whole = sample.unwind(&mut target.unwinder(), &target.memory);
+    assert_eq!(whole.1.outside_reads, 0);
+    sample.stack.truncate(100);
+    let part = sample.unwind(&mut target.unwinder(), &target.memory);
+    assert_eq!(whole.0, part.0);
+    assert!((50..100).contains(&part.1.outside_reads), "{:?}", part.1);
+}
+
+/// Every thread ends where the C library starts threads.
+#[test]
+fn threads() {
+    let program = Program::build("threads.c", &["-O2", "-pthread"]);
+    let target = Target::start(&program);
+    let counts = agrees_with_gdb(&target);
+    assert_eq!(counts.len(), 5);
+}
+
+/// SP and the instruction pointer alone are enough where no frame pointers are kept.
+#[test]
+fn two_registers() {
+    let program = Program::build("chain.c", &["-O2"]);
+    let target = Target::start(&program);
+    let mut sample = target.sample(target.pid());
+    let whole = sample.unwind(&mut target.unwinder(), &target.memory);
+    sample.registers = Registers::new();
+    sample.registers.set(x86_64::RSP, sample.stack_start);
+    let part = sample.unwind(&mut target.unwinder(), &target.memory);
+    assert_eq!(whole, part);
+}
+
+/// Without unwind information the frame pointer is followed, and the frames found so are marked.
+#[test]
+fn frame_pointers() {
+    let flags = [
+        "-O1",
+        "-fno-omit-frame-pointer",
+        "-fno-asynchronous-unwind-tables",
+    ];
+    let program = Program::build("chain.c", &flags);
+    let target = Target::start(&program);
+    let (frames, outcome) = target
+        .sample(target.pid())
+        .unwind(&mut target.unwinder(), &target.memory);
+    assert_eq!(outcome.status, Status::Rooted, "{frames:#?}");
+    let marked = frames.iter().filter(|f| f.via == Via::FramePointer).count();
+    assert_eq!(marked, 4);
+    assert_eq!(outcome.by_frame_pointer, 4);
+    assert!(!outcome.is_certain());
+    if let Some(stacks) = gdb::stacks(target.pid()) {
+        let expected: Vec<u64> = stacks[&target.pid()].iter().map(|f| f.pc).collect();
+        assert_same(&addresses(&frames), &expected);
+    }
+}
