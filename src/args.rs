@@ -39,6 +39,9 @@ pub(crate) enum Command {
     Dump(DumpArgs),
     /// List the Python processes that can be profiled
     Ps,
+    /// Write the memory that decoding a process's stacks reads to a file, for tests and bug reports
+    #[command(hide = true)]
+    Snapshot(SnapshotArgs),
 }
 
 /// Samples a running process, or a command that is started for it.
@@ -136,6 +139,19 @@ pub(crate) struct DumpArgs {
     /// Do not stop the target (the default; accepted for py-spy's sake)
     #[arg(long, conflicts_with = "blocking")]
     nonblocking: bool,
+}
+
+/// Writes the memory that decoding a process's stacks reads to a file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    /// The process to look at
+    #[arg(value_name = "PID", allow_negative_numbers = true)]
+    pub(crate) pid: Pid,
+
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub(crate) output: PathBuf,
 }
 
 /// How long to record.

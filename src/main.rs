@@ -13,6 +13,7 @@ mod progress;
 mod ps;
 mod record;
 mod signals;
+mod snapshot;
 mod summary;
 mod usage;
 mod wait;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Record(record) => record::run(&record, args.verbose),
         Command::Dump(dump) => dump::run(&dump, args.verbose),
         Command::Ps => ps::run(),
+        Command::Snapshot(snapshot) => snapshot::run(&snapshot, args.verbose),
     };
     match result {
         Ok(code) => code,

@@ -15,5 +15,6 @@ mod oracle;
 mod output;
 mod ps;
 mod record;
+mod snapshot;
 mod subinterpreters;
 mod support;

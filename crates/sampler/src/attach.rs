@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use firefinch_cpython::{FindError, Image, ImageFiles, MissingField, ReadSeek, Runtime, find};
 use firefinch_memory::Memory;
-use firefinch_process::{AccessError, Module, OpenError, Process, ProcessMemory};
+use firefinch_process::{AccessError, Mapping, Module, OpenError, Process, ProcessMemory};
 use nix::errno::Errno;
 
 /// Why a process cannot be profiled.
@@ -98,25 +98,45 @@ pub(crate) fn find_runtime(
 fn look(process: &Process) -> Result<(ProcessMemory, Runtime), AttachError> {
     let mappings = process.maps()?;
     let memory = process.memory()?;
-    let mut modules = process.modules_of(&mappings);
-    modules.sort_by_key(|module| {
-        let named = is_named_python(&module.path);
-        // The executable first, then what is called Python.
-        (!module.is_exe, !named)
-    });
-    let modules: Vec<_> = modules.into_iter().filter(Module::is_executable).collect();
-    let images: Vec<_> = modules.iter().filter_map(image).collect();
-    let files = Files {
-        process,
-        modules: &modules,
-    };
-    match find(&memory as &dyn Memory, &images, &files) {
+    let candidates = Candidates::of(process, &mappings);
+    match find(&memory as &dyn Memory, candidates.images(), &candidates) {
         Ok(runtime) => Ok((memory, runtime)),
         Err(error) => Err(AttachError::NoInterpreter {
             error,
             exe: process.exe().ok().map(|exe| exe.path.display().to_string()),
             waited: Duration::ZERO,
         }),
+    }
+}
+
+/// What is mapped into a process and may hold its interpreter, with the files.
+#[derive(Debug)]
+pub struct Candidates<'a> {
+    process: &'a Process,
+    modules: Vec<Module>,
+    images: Vec<Image>,
+}
+
+impl<'a> Candidates<'a> {
+    /// The executable files among what is mapped.
+    pub fn of(process: &'a Process, mappings: &[Mapping]) -> Self {
+        let mut modules = process.modules_of(mappings);
+        modules.sort_by_key(|module| {
+            let named = is_named_python(&module.path);
+            // The executable first, then what is called Python.
+            (!module.is_exe, !named)
+        });
+        modules.retain(Module::is_executable);
+        Self {
+            images: modules.iter().filter_map(image).collect(),
+            process,
+            modules,
+        }
+    }
+
+    /// They, the likeliest first.
+    pub fn images(&self) -> &[Image] {
+        &self.images
     }
 }
 
@@ -134,15 +154,10 @@ fn image(module: &Module) -> Option<Image> {
     })
 }
 
-struct Files<'a> {
-    process: &'a Process,
-    modules: &'a [Module],
-}
-
-impl ImageFiles for Files<'_> {
+impl ImageFiles for Candidates<'_> {
     fn open(&self, image: &Image) -> Option<Box<dyn ReadSeek>> {
         let module = self.modules.iter().find(|module| {
-            let starts = |m: &firefinch_process::Mapping| m.start == image.base;
+            let starts = |m: &Mapping| m.start == image.base;
             module.mappings.iter().any(starts)
         })?;
         let file = self.process.open_module(module).ok()?;

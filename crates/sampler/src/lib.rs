@@ -14,7 +14,7 @@ mod state;
 mod stop;
 mod target;
 
-pub use attach::AttachError;
+pub use attach::{AttachError, Candidates};
 pub use clock::{Tick, own_cpu_time};
 pub use recorder::{End, Options, Progress, Recorder};
 pub use state::Activity;
