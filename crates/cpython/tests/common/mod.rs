@@ -1,4 +1,5 @@
 //! The corpus of `tests/corpus`, as `scripts/corpus` makes it.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
