@@ -2,6 +2,7 @@
 
 mod build_id;
 mod bytes;
+mod compressed;
 mod error;
 mod layout;
 mod notes;
@@ -9,6 +10,7 @@ mod section;
 
 pub use build_id::BuildId;
 pub use bytes::ObjectBytes;
+pub(crate) use compressed::unpack_xz;
 pub use error::ImageError;
 pub use layout::Image;
 pub(crate) use section::{Section, SectionName, Stub};

@@ -6,7 +6,7 @@
 //! hostile: every length, every loop and every allocation has a bound.
 //!
 //! [`Modules`] says which file is mapped where, an [`Unwinder`] turns registers
-//! and a copy of the stack into [`Frame`]s.
+//! and a copy of the stack into [`Frame`]s, and a [`Symbolizer`] names them.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -16,6 +16,7 @@ mod mapping;
 mod module;
 mod modules;
 mod registers;
+mod symbols;
 mod unwind;
 
 pub use address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
@@ -25,4 +26,5 @@ pub use mapping::{MappedFile, Mapping, Origin};
 pub use module::Module;
 pub use modules::{Located, Modules, Objects};
 pub use registers::{Register, Registers};
+pub use symbols::{Candidate, DebugPlaces, NameSource, PerfMap, Proof, Root, Symbol, Symbolizer};
 pub use unwind::{Frame, Limits, Outcome, StackCopy, Status, Truncation, Unwinder, Via};

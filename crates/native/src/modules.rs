@@ -9,6 +9,7 @@ use crate::arch::Architecture;
 use crate::image::ObjectBytes;
 use crate::mapping::{Mapping, Origin};
 use crate::module::Module;
+use crate::symbols::Candidate;
 
 /// Opens what modules are made from. The one way to anything outside: whether
 /// a path means the target's root or ours, what stands in for a deleted file,
@@ -17,6 +18,13 @@ pub trait Objects: Send + Sync {
     /// The bytes of an object, `None` if they cannot be had. Called at most
     /// once for each module, and never for [`Origin::Anonymous`].
     fn object(&self, origin: &Origin) -> Option<ObjectBytes>;
+
+    /// The bytes of a file of debug information, `None` if it is not there,
+    /// which is usual.
+    fn debug_file(&self, candidate: &Candidate) -> Option<ObjectBytes> {
+        let _ = candidate;
+        None
+    }
 }
 
 /// The executable mappings of a target, and the modules behind them.

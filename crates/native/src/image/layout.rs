@@ -1,10 +1,11 @@
+use std::borrow::Cow;
 use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 
-use super::{BuildId, ImageError, ObjectBytes, Section, SectionName, Stub, notes};
+use super::{BuildId, ImageError, ObjectBytes, Section, SectionName, Stub, compressed, notes};
 use crate::ImageAddress;
 use crate::arch::Architecture;
 
@@ -57,6 +58,11 @@ impl Image {
             build_id: None,
             bytes,
         };
+        // Files of debug information may have no program headers, or those of
+        // the program they were taken from.
+        let notes = image.section(SectionName::NoteGnuBuildId);
+        let notes = notes.and_then(|section| data.get(section.file.clone()));
+        image.build_id = notes.and_then(|notes| notes::build_id(notes, 4));
         for program in programs {
             image.add_segment(program, data);
         }
@@ -109,6 +115,24 @@ impl Image {
     pub(crate) fn section(&self, name: SectionName) -> Option<&Section> {
         let found = self.sections.iter().find(|(n, _)| *n == name)?;
         Some(&found.1)
+    }
+
+    /// The bytes of a section, unpacked if it is compressed; `None` if there is
+    /// none, or it is damaged.
+    pub(crate) fn section_data(&self, name: SectionName) -> Option<Cow<'_, [u8]>> {
+        let section = self.section(name)?;
+        let bytes = self.bytes().get(section.file.clone())?;
+        if section.compressed {
+            compressed::unpack(bytes).map(Cow::Owned)
+        } else {
+            Some(Cow::Borrowed(bytes))
+        }
+    }
+
+    /// Whether there is a section of this name with something in it: a file
+    /// of debug information has the names of all others, without their bytes.
+    pub(crate) fn has(&self, name: SectionName) -> bool {
+        self.section(name).is_some_and(|s| !s.file.is_empty())
     }
 
     pub(crate) fn eh_frame_hdr(&self) -> Option<&Section> {

@@ -36,7 +36,7 @@ impl Section {
 macro_rules! names {
     ($($variant:ident $name:literal,)*) => {
         /// A section by its name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub(crate) enum SectionName {
             $(#[doc = $name] $variant,)*
         }
@@ -57,6 +57,24 @@ names! {
     PltSec ".plt.sec",
     PltGot ".plt.got",
     Iplt ".iplt",
+    NoteGnuBuildId ".note.gnu.build-id",
+    Symtab ".symtab",
+    Strtab ".strtab",
+    Dynsym ".dynsym",
+    Dynstr ".dynstr",
+    GnuDebugdata ".gnu_debugdata",
+    GnuDebuglink ".gnu_debuglink",
+    GnuDebugaltlink ".gnu_debugaltlink",
+    DebugAbbrev ".debug_abbrev",
+    DebugAddr ".debug_addr",
+    DebugAranges ".debug_aranges",
+    DebugInfo ".debug_info",
+    DebugLine ".debug_line",
+    DebugLineStr ".debug_line_str",
+    DebugRanges ".debug_ranges",
+    DebugRnglists ".debug_rnglists",
+    DebugStr ".debug_str",
+    DebugStrOffsets ".debug_str_offsets",
 }
 
 impl SectionName {

@@ -1,29 +1,39 @@
-use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use firefinch_memory::Memory;
-use firefinch_native::{MappedFile, Mapping, ObjectBytes, Objects, Origin};
+use firefinch_native::{Candidate, MappedFile, Mapping, ObjectBytes, Objects, Origin, Root};
 use firefinch_process::{Backing, Process};
 
 /// Objects of a process in our own file system.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     vdso: Vec<u8>,
-    /// Bytes instead of a file's, by path.
-    pub(crate) replaced: BTreeMap<String, Vec<u8>>,
+    /// What stands for the target's root and for ours when debug files are looked for.
+    pub(crate) debug_root: Option<PathBuf>,
+    /// The debug files that were found.
+    pub(crate) found: Mutex<Vec<Candidate>>,
 }
 
 impl Objects for Files {
     fn object(&self, origin: &Origin) -> Option<ObjectBytes> {
         match origin {
-            Origin::File(file) => {
-                let replaced = self.replaced.get(file.path.to_str()?).cloned();
-                let bytes = replaced.or_else(|| fs::read(&file.path).ok())?;
-                Some(ObjectBytes::new(bytes))
-            }
+            Origin::File(file) => Some(ObjectBytes::new(fs::read(&file.path).ok()?)),
             Origin::Vdso => Some(ObjectBytes::new(self.vdso.clone())),
             Origin::Anonymous => None,
         }
+    }
+
+    fn debug_file(&self, candidate: &Candidate) -> Option<ObjectBytes> {
+        let root = match candidate.root {
+            Root::Target => self.debug_root.as_ref()?.join("target"),
+            Root::Own => self.debug_root.as_ref()?.join("own"),
+        };
+        let below = candidate.path.strip_prefix("/").expect("absolute");
+        let bytes = fs::read(root.join(below)).ok()?;
+        self.found.lock().expect("whole").push(candidate.clone());
+        Some(ObjectBytes::new(bytes))
     }
 }
 

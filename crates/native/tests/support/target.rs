@@ -1,10 +1,12 @@
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_native::arch::x86_64;
 use firefinch_native::{
-    Frame, InstructionPointer, Limits, Modules, Outcome, Registers, StackCopy, Unwinder,
+    DebugPlaces, Frame, InstructionPointer, Limits, Modules, Outcome, Registers, StackCopy, Symbol,
+    Symbolizer, Unwinder,
 };
 use firefinch_process::{Pid, Process, ProcessMemory};
 use nix::sys::ptrace;
@@ -74,6 +76,31 @@ impl Target {
         let files = Arc::new(files);
         let modules = Modules::new(&x86_64::X86_64, mappings, files.clone());
         (modules, files)
+    }
+
+    /// The functions of a thread's stack, newest first, of the program itself
+    /// and not of libraries; debug files are looked for below `debug_root`.
+    pub(crate) fn symbols(&self, debug_root: Option<PathBuf>) -> (Vec<Symbol>, Arc<Files>) {
+        let (mappings, mut files) = mappings(&self.process);
+        files.debug_root = debug_root;
+        let files = Arc::new(files);
+        let modules = Modules::new(&x86_64::X86_64, mappings, files.clone());
+        let mut unwinder = Unwinder::new(modules, Limits::default());
+        let (frames, _) = self.sample(self.pid()).unwind(&mut unwinder, &self.memory);
+        let places = DebugPlaces {
+            debuginfod_caches: vec!["/cache".into()],
+        };
+        let mut symbolizer = Symbolizer::new(&x86_64::X86_64, places);
+        let mut symbols = Vec::new();
+        for frame in frames {
+            let located = unwinder.modules().locate(frame.address.lookup());
+            let located = located.expect("code");
+            if located.module.name() == "program" {
+                let found = symbolizer.resolve(located.module, located.address, &*files);
+                symbols.extend(found.iter().cloned());
+            }
+        }
+        (symbols, files)
     }
 
     pub(crate) fn unwinder(&self) -> Unwinder {

@@ -1,0 +1,96 @@
+use std::io::Read;
+
+use firefinch_memory::Bytes;
+use object::elf;
+
+/// The most that a section is unpacked to. The largest debug information of
+/// today's programs, a browser's, is about a gigabyte.
+const MAX: u64 = 2 << 30;
+
+/// The best that deflate can do is 1,032 to 1.
+const MAX_DEFLATE_RATIO: u64 = 1032;
+
+/// The most that compressed symbols are unpacked to, and the most memory that
+/// takes. Those of distributions are some 100 KB.
+const MAX_XZ: u64 = 64 << 20;
+const MAX_XZ_MEMORY_KB: u32 = 64 << 10;
+
+/// Unpacks a section that starts with an `Elf64_Chdr`: type, a reserved word,
+/// the size when unpacked, the alignment (24 bytes).
+pub(super) fn unpack(section: &[u8]) -> Option<Vec<u8>> {
+    let header = Bytes(section);
+    let size = header.u64(8)?;
+    let packed = section.get(24..)?;
+    match header.u32(0)? {
+        elf::ELFCOMPRESS_ZLIB => {
+            let possible = (packed.len() as u64).checked_mul(MAX_DEFLATE_RATIO)?;
+            if size > possible {
+                return None;
+            }
+            read(flate2::bufread::ZlibDecoder::new(packed), size)
+        }
+        elf::ELFCOMPRESS_ZSTD => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(packed).ok()?;
+            read(decoder, size)
+        }
+        _ => None,
+    }
+}
+
+/// Reads exactly `size` bytes. Memory is taken as they come.
+fn read(unpacked: impl Read, size: u64) -> Option<Vec<u8>> {
+    if size > MAX {
+        return None;
+    }
+    let mut out = Vec::new();
+    unpacked.take(size).read_to_end(&mut out).ok()?;
+    (out.len() as u64 == size).then_some(out)
+}
+
+/// Unpacks an xz stream of unknown size.
+pub(crate) fn unpack_xz(packed: &[u8]) -> Option<Vec<u8>> {
+    let reader = lzma_rust2::XzReader::new_mem_limit(packed, false, MAX_XZ_MEMORY_KB);
+    let mut out = Vec::new();
+    reader.take(MAX_XZ).read_to_end(&mut out).ok()?;
+    ((out.len() as u64) < MAX_XZ).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn section(kind: u32, size: u64, packed: &[u8]) -> Vec<u8> {
+        let mut out = kind.to_le_bytes().to_vec();
+        out.extend([0; 4]);
+        out.extend(size.to_le_bytes());
+        out.extend(1_u64.to_le_bytes());
+        out.extend(packed);
+        out
+    }
+
+    /// A section is unpacked to exactly the size it states; another size, an unknown method and every damage give nothing or the right length.
+    #[test]
+    fn sizes_are_not_believed() {
+        let plain: Vec<u8> = (0..100_000_u32).map(|n| n.to_le_bytes()[1]).collect();
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&plain).unwrap();
+        let packed = encoder.finish().unwrap();
+        let good = section(1, plain.len() as u64, &packed);
+        assert_eq!(unpack(&good).unwrap(), plain);
+        assert_eq!(unpack(&section(1, plain.len() as u64 + 1, &packed)), None);
+        assert_eq!(unpack(&section(1, u64::MAX, &packed)), None);
+        assert_eq!(unpack(&section(1, 1 << 31, &packed)), None);
+        assert_eq!(unpack(&section(9, plain.len() as u64, &packed)), None);
+        for at in 0..good.len().min(200) {
+            let mut damaged = good.clone();
+            damaged[at] ^= 0x55;
+            let size = Bytes(&damaged).u64(8).unwrap();
+            assert!(unpack(&damaged).is_none_or(|out| out.len() as u64 == size));
+            assert_eq!(unpack(&good[..at]), None);
+        }
+        assert_eq!(unpack_xz(b"\xfd7zXZ\0\0\x04"), None);
+        assert_eq!(unpack_xz(b""), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! From addresses in object files to names, files and lines.
+
+mod candidate;
+mod debug_files;
+mod debug_info;
+mod demangle;
+mod module_symbols;
+mod perf_map;
+mod symbol_table;
+mod symbolizer;
+
+pub use candidate::{Candidate, DebugPlaces, Proof, Root};
+pub use perf_map::PerfMap;
+pub use symbolizer::{NameSource, Symbol, Symbolizer};

@@ -1,0 +1,193 @@
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::candidate::DebugPlaces;
+use super::demangle::demangle;
+use super::module_symbols::ModuleSymbols;
+use crate::ImageAddress;
+use crate::arch::Architecture;
+use crate::mapping::Origin;
+use crate::module::Module;
+use crate::modules::Objects;
+
+/// Names addresses, each once.
+#[derive(Debug)]
+pub struct Symbolizer {
+    arch: &'static Architecture,
+    places: DebugPlaces,
+    modules: HashMap<Origin, Known>,
+    strings: HashSet<Arc<str>>,
+}
+
+/// What is known of one module.
+#[derive(Debug, Default)]
+struct Known {
+    symbols: Option<ModuleSymbols>,
+    answers: HashMap<ImageAddress, Arc<[Symbol]>>,
+}
+
+/// A function that an address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Symbol {
+    /// The function's name. Without any it is the module's with the address
+    /// where the function starts, as in `libz.so.1+0x1230`, or if that is not
+    /// known either, the address asked for: the same in every run.
+    pub name: Arc<str>,
+    /// The source file.
+    pub file: Option<Arc<str>>,
+    /// The line in it, from 1.
+    pub line: Option<u32>,
+    /// It was inlined into the next.
+    pub inlined: bool,
+    /// Where the name comes from.
+    pub source: NameSource,
+}
+
+/// Where a name comes from, the most telling first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameSource {
+    /// DWARF.
+    DebugInfo,
+    /// `.symtab`: all functions.
+    SymbolTable,
+    /// `.gnu_debugdata`: functions that `.dynsym` leaves out.
+    MiniDebugInfo,
+    /// `.dynsym`: functions that other objects may call.
+    DynamicSymbols,
+    /// There is no name.
+    Nothing,
+}
+
+/// Where things come from, while one address is named.
+struct Asked<'a> {
+    module: &'a Module,
+    objects: &'a dyn Objects,
+    address: ImageAddress,
+}
+
+impl Symbolizer {
+    /// A symbolizer for objects of one architecture.
+    pub fn new(arch: &'static Architecture, places: DebugPlaces) -> Self {
+        Self {
+            arch,
+            places,
+            modules: HashMap::new(),
+            strings: HashSet::new(),
+        }
+    }
+
+    /// The functions at an address of a module, those inlined first, at least
+    /// one. Give it [`CodeAddress::lookup`](crate::CodeAddress::lookup)'s, or
+    /// a return address may seem to belong to the next line or function.
+    pub fn resolve(
+        &mut self,
+        module: &Module,
+        address: Option<ImageAddress>,
+        objects: &dyn Objects,
+    ) -> Arc<[Symbol]> {
+        let Some(address) = address else {
+            return Arc::new([self.nameless(&module.name())]);
+        };
+        let known = self.modules.entry(module.origin().clone()).or_default();
+        if let Some(answer) = known.answers.get(&address) {
+            return Arc::clone(answer);
+        }
+        let symbols = known.symbols.take();
+        let symbols = symbols.unwrap_or_else(|| self.open(module, objects));
+        let asked = Asked {
+            module,
+            objects,
+            address,
+        };
+        let answer: Arc<[Symbol]> = self.ask(&symbols, &asked).into();
+        let known = self.modules.entry(module.origin().clone()).or_default();
+        known.symbols = Some(symbols);
+        known.answers.insert(address, Arc::clone(&answer));
+        answer
+    }
+
+    fn open(&self, module: &Module, objects: &dyn Objects) -> ModuleSymbols {
+        let path: Option<&Path> = match module.origin() {
+            Origin::File(file) => Some(&file.path),
+            Origin::Vdso | Origin::Anonymous => None,
+        };
+        match module.image(objects, self.arch) {
+            Ok(image) => ModuleSymbols::open(image, path, &self.places, objects),
+            Err(_) => ModuleSymbols::default(),
+        }
+    }
+
+    fn ask(&mut self, symbols: &ModuleSymbols, asked: &Asked<'_>) -> Vec<Symbol> {
+        let debug = symbols.debug.as_ref();
+        let frames = debug
+            .map(|debug| debug.find(asked.address))
+            .unwrap_or_default();
+        let count = frames.len();
+        let mut found: Vec<Symbol> = Vec::with_capacity(count.max(1));
+        for (at, frame) in frames.into_iter().enumerate() {
+            let file = frame.file.map(|file| self.intern(&file));
+            let inlined = at + 1 < count;
+            let (name, source) = match frame.function {
+                Some(name) => (self.intern(&name), NameSource::DebugInfo),
+                // Symbol tables know the function that it is part of.
+                None if inlined => continue,
+                None => self.without_debug_info(symbols, asked),
+            };
+            found.push(Symbol {
+                name,
+                file,
+                line: frame.line,
+                inlined,
+                source,
+            });
+        }
+        if found.is_empty() {
+            let (name, source) = self.without_debug_info(symbols, asked);
+            found.push(Symbol {
+                name,
+                file: None,
+                line: None,
+                inlined: false,
+                source,
+            });
+        }
+        found
+    }
+
+    fn without_debug_info(
+        &mut self,
+        symbols: &ModuleSymbols,
+        asked: &Asked<'_>,
+    ) -> (Arc<str>, NameSource) {
+        let function = asked.module;
+        let function = function.function_start(asked.objects, self.arch, asked.address);
+        match symbols.by_table(asked.address, function) {
+            Some((source, name)) => (self.intern(&demangle(&name)), source),
+            None => {
+                let start = function.unwrap_or(asked.address);
+                let name = format!("{}+{start}", asked.module.name());
+                (self.intern(&name), NameSource::Nothing)
+            }
+        }
+    }
+
+    fn nameless(&mut self, name: &str) -> Symbol {
+        Symbol {
+            name: self.intern(name),
+            file: None,
+            line: None,
+            inlined: false,
+            source: NameSource::Nothing,
+        }
+    }
+
+    fn intern(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.strings.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.strings.insert(Arc::clone(&new));
+        new
+    }
+}
