@@ -1,0 +1,1 @@
+"""The profilers that are measured, each brought to the same shape."""

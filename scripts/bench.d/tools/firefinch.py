@@ -1,0 +1,44 @@
+"""firefinch itself, this build of it or another."""
+
+import re
+
+import stacks
+
+from .tool import Tool
+
+SUMMARY = re.compile(r": ([\d,]+) samples?, ([\d,]+) ticks? missed, ([\d,]+) lost(?: \((.*?)\))?;")
+FIRST = re.compile(r"first sample after ([\d.]+) ms")
+NOTHING = 3  # its exit code where no thread ran
+
+
+class Firefinch(Tool):
+    def __init__(self, path, name="firefinch", blocking=False):
+        self.path, self.stops = path, blocking
+        self.name = f"{name} --blocking" if blocking else name
+        self.options = ["--blocking"] if blocking else []
+
+    def command(self, pid, rate, seconds, output, idle):
+        asked = ["-p", pid, "-r", rate, "-d", seconds, "-f", "raw", "-o", output, "-v"]
+        return [self.path, "record", *asked, *self.options, *(["-i"] if idle else [])]
+
+    def dump(self, pid):
+        return [self.path, "dump", pid] if not self.stops else None
+
+    def stacks(self, path):
+        return stacks.collapsed(path.read_text(encoding="utf-8"), stacks.name_file_line)
+
+    def failed(self, run):
+        return None if run.status == NOTHING else super().failed(run)
+
+    def counts(self, recording):
+        found = SUMMARY.search(recording.run.stderr)
+        if not found:
+            return {}
+        samples, missed, lost = (int(part.replace(",", "")) for part in found.groups()[:3])
+        return {"samples": samples, "missed": missed, "lost": lost, "why": found[4] or ""}
+
+
+def first_sample(run):
+    """Seconds from the start of attaching to the first sample, as -v says it."""
+    found = FIRST.search(run.stderr)
+    return float(found[1]) / 1e3 if found else None
