@@ -2,9 +2,10 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use firefinch_memory::RemoteAddr;
-use firefinch_process::{AccessError, Stopper, SyscallNumber};
-use firefinch_sampler::{Activity, Frame, NotStopped, Target, TargetThread, motion, stop_running};
+use firefinch_process::{AccessError, Question, Stopper, SyscallNumber};
+use firefinch_sampler::{
+    Activity, Frame, NotStopped, Stack, Target, TargetThread, motion, stop_running,
+};
 
 use crate::args::DumpArgs;
 use crate::failure::{Failure, print, printable};
@@ -55,26 +56,26 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
         printable(&exe.unwrap_or_default()),
         target.runtime().version
     );
-    let activities = target.activities();
+    target.look(Question::WhatAllDo);
     let mut stopper = match args.blocking {
         true => Some(Stopper::new(target.process())?),
         false => None,
     };
     let stopped = stopper
         .as_mut()
-        .map(|stopper| stop_running(stopper, target, &activities));
-    let holders = target.lock_holders();
+        .map(|stopper| stop_running(stopper, target));
+    target.lock_holders();
     // The list is newest first; people look for the main thread at the top.
-    for (index, activity) in activities.into_iter().enumerate().rev() {
+    for index in (0..target.threads().len()).rev() {
         let Some(thread) = target.threads().get(index) else {
             continue;
         };
-        let motion = motion(stopped.as_ref(), thread, activity);
-        let stack = motion.map(|motion| target.stack(index, motion));
+        let motion = motion(stopped.as_ref(), thread);
+        let stack = motion.map(|motion| target.stack(index, motion).map(Stack::into_frames));
         let Some(thread) = target.threads().get(index) else {
             continue;
         };
-        let _ = writeln!(text, "\n{}", heading(thread, activity, &holders));
+        let _ = writeln!(text, "\n{}", heading(thread, target.holds_lock(thread)));
         match stack {
             Err(NotStopped) => text.push_str("    (could not be stopped)\n"),
             Ok(Ok(frames)) if frames.is_empty() => text.push_str("    (no Python frames)\n"),
@@ -91,20 +92,21 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     Ok(text)
 }
 
-fn heading(thread: &TargetThread, activity: Activity, holders: &[RemoteAddr]) -> String {
+fn heading(thread: &TargetThread, holds_lock: bool) -> String {
     let tid = match thread.tid {
         Some(tid) => tid.to_string(),
         None => format!("{:#x}", thread.python.ident),
     };
-    let mut state = match activity {
+    let mut state = match thread.activity() {
         Activity::Running => "running".to_owned(),
         Activity::WaitingForGil => "waiting for the GIL".to_owned(),
         // Outside any system call: in a page fault, or stopped.
         Activity::Waiting(SyscallNumber::NONE) => "waiting".to_owned(),
         Activity::Waiting(syscall) => format!("waiting in {syscall}"),
+        Activity::Ended => "ended".to_owned(),
         Activity::Unknown => "state unknown".to_owned(),
     };
-    if holders.contains(&thread.python.state) {
+    if holds_lock {
         state.push_str(", holds the GIL");
     }
     let name = thread.display_name();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
 
 mod builds;
+mod cost;
 mod dump;
 mod example;
 mod exec;

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use firefinch_memory::{Memory, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use crate::layout::Field;
 use crate::runtime::{Interpreter, Runtime};
@@ -17,6 +17,10 @@ enum Lock {
     /// To 3.6 the holder itself: `_PyThreadState_Current`, null while free.
     Holder(RemoteAddr),
 }
+
+/// Holder and state are neighbours in every version (`pycore_gil.h`, 3.7 to
+/// 3.15): a pointer and an `int` beside it.
+const NEIGHBOURS: usize = 16;
 
 /// The lock that an interpreter's threads run under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +62,16 @@ impl Gil {
                 locked,
                 ..
             } => {
-                let is_locked = memory.read_u32(*locked).ok()?.cast_signed() > 0;
-                if !is_locked {
+                // They stand side by side: one read has both of one moment.
+                let first = (*last_holder).min(*locked);
+                let mut bytes = [0; NEIGHBOURS];
+                memory.read(first, &mut bytes).ok()?;
+                let view = Bytes(&bytes);
+                let at = |addr: &RemoteAddr| usize::try_from(addr.checked_sub(first)?).ok();
+                if view.i32(at(locked)?)? <= 0 {
                     return None;
                 }
-                memory.read_ptr(*last_holder).ok()?
+                view.ptr(at(last_holder)?)?
             }
         };
         (!holder.is_null()).then_some(holder)

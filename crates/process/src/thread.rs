@@ -1,42 +1,30 @@
-use std::cell::OnceCell;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use firefinch_memory::RemoteAddr;
 
+use crate::kept::KeptFile;
 use crate::procfs::ProcDir;
+use crate::schedstat::{SchedStat, SchedText};
 use crate::stat::{Stat, TaskState};
 use crate::{AccessError, Errno, Pid, Process, Step, SyscallNumber, Tid};
 
-/// One thread of a process, with its `/proc` files kept open: a read then
-/// costs about a microsecond. It holds up to three file descriptors, `stat`
-/// from the start and the others from their first use.
+/// One thread of a process, with its `/proc` files kept open while descriptors
+/// last: a read then costs about a microsecond. It holds up to three of them,
+/// one from the start and the others from their first use.
+///
+/// An open file binds it to this very thread. Where there was none to spare it
+/// is bound by its number and process, as far as the kernel does not give the
+/// number to another thread of the same process.
 #[derive(Debug)]
 pub struct Thread {
     pid: Pid,
     tid: Tid,
     dir: Arc<ProcDir>,
-    stat: File,
-    schedstat: OnceCell<File>,
-    syscall: OnceCell<File>,
-}
-
-/// How long a thread ran and waited, in all its life so far.
-///
-/// `run` and `wait` of a *running* thread advance only at scheduler ticks
-/// (1–4 ms) and context switches; `timeslices` changes whenever it is
-/// switched in. All equal, for a thread seen blocked before: it did not run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SchedStat {
-    /// Nanoseconds on a CPU.
-    pub run_ns: u64,
-    /// Nanoseconds runnable without a CPU.
-    pub wait_ns: u64,
-    /// How often it was given a CPU.
-    pub timeslices: u64,
+    stat: KeptFile,
+    schedstat: KeptFile,
+    syscall: KeptFile,
 }
 
 /// Where a thread waits.
@@ -85,17 +73,23 @@ impl Thread {
     /// # Errors
     /// [`AccessError`] with ENOENT if there is none.
     pub fn open(process: &Process, tid: Tid) -> Result<Self, AccessError> {
-        let pid = process.pid();
-        let dir = process.shared_dir();
-        let stat = dir.open_file(&format!("task/{tid}/stat"));
-        Ok(Self {
-            pid,
+        let thread = Self {
+            pid: process.pid(),
             tid,
-            stat: stat.map_err(|e| AccessError::io(pid, Step::ReadThread, &e))?,
-            dir,
-            schedstat: OnceCell::new(),
-            syscall: OnceCell::new(),
-        })
+            dir: process.shared_dir(),
+            stat: KeptFile::default(),
+            schedstat: KeptFile::default(),
+            syscall: KeptFile::default(),
+        };
+        // A kernel may keep no figures of scheduling; `stat` is always there.
+        if thread
+            .read(&thread.schedstat, "schedstat", &mut [0])
+            .is_err()
+        {
+            let read = thread.read(&thread.stat, "stat", &mut [0]);
+            read.map_err(|e| thread.error(&e))?;
+        }
+        Ok(thread)
     }
 
     /// Its number in our PID namespace.
@@ -125,11 +119,15 @@ impl Thread {
     /// # Errors
     /// [`AccessError`], ESRCH once it has been reaped.
     pub fn schedstat(&self) -> Result<SchedStat, AccessError> {
-        let file = self.lazy(&self.schedstat, "schedstat");
-        let mut buf = [0; 96]; // three numbers of up to 20 digits
-        let text = file.and_then(|f| read_text(f, &mut buf));
-        let text = text.map_err(|e| self.error(&e))?;
-        parse_schedstat(text).ok_or_else(|| self.bad())
+        self.sched_text()?.parse().ok_or_else(|| self.bad())
+    }
+
+    /// The same as the kernel wrote it.
+    pub(crate) fn sched_text(&self) -> Result<SchedText, AccessError> {
+        let mut text = SchedText::EMPTY;
+        let read = self.read(&self.schedstat, "schedstat", text.buffer());
+        read.map_err(|e| self.error(&e))?;
+        Ok(text)
     }
 
     /// Whether it runs, and where it waits if not. Needs the permission to
@@ -138,11 +136,9 @@ impl Thread {
     /// # Errors
     /// [`AccessError`] if not permitted or gone.
     pub fn activity(&self) -> Result<Activity, AccessError> {
-        let file = self.lazy(&self.syscall, "syscall");
         // A number and eight times up to 18 digits with blanks.
         let mut buf = [0; 256];
-        let text = file.and_then(|f| read_text(f, &mut buf));
-        let text = text.map_err(|e| self.error(&e))?;
+        let text = self.read_text(&self.syscall, "syscall", &mut buf)?;
         parse_syscall(text).ok_or_else(|| self.bad())
     }
 
@@ -153,7 +149,7 @@ impl Thread {
     pub fn state(&self) -> Result<TaskState, AccessError> {
         // A name of 16 bytes, escaped at worst into 64, and 51 numbers.
         let mut buf = [0; 1280];
-        let text = read_text(&self.stat, &mut buf).map_err(|e| self.error(&e))?;
+        let text = self.read_text(&self.stat, "stat", &mut buf)?;
         let stat = Stat::parse(text.as_bytes());
         let stat = stat.map_err(|e| AccessError::new(self.pid, Step::ReadThread, e))?;
         Ok(stat.state)
@@ -188,16 +184,31 @@ impl Thread {
         })
     }
 
-    /// The open file `name`, opened at the first use.
-    fn lazy<'a>(&'a self, cell: &'a OnceCell<File>, name: &str) -> io::Result<&'a File> {
-        if let Some(file) = cell.get() {
-            return Ok(file);
-        }
-        let file = self.dir.open_file(&format!("task/{}/{name}", self.tid))?;
-        // Another thread may have got the number meanwhile, but not while
-        // ours still answers.
-        self.stat.read_at(&mut [0], 0)?;
-        Ok(cell.get_or_init(|| file))
+    fn read(&self, file: &KeptFile, name: &str, buf: &mut [u8]) -> io::Result<usize> {
+        let open = || self.dir.open_file(&format!("task/{}/{name}", self.tid));
+        file.read(buf, open, || self.still_there())
+    }
+
+    /// Another thread may have got the number meanwhile, but not while ours
+    /// still answers.
+    fn still_there(&self) -> io::Result<()> {
+        let files = [&self.schedstat, &self.stat];
+        let Some(file) = files.into_iter().find(|file| file.is_open()) else {
+            return Ok(());
+        };
+        let reopen = || Err(io::ErrorKind::NotFound.into());
+        file.read(&mut [0], reopen, || Ok(())).map(|_| ())
+    }
+
+    fn read_text<'a>(
+        &self,
+        file: &KeptFile,
+        name: &str,
+        buf: &'a mut [u8],
+    ) -> Result<&'a str, AccessError> {
+        let len = self.read(file, name, buf).map_err(|e| self.error(&e))?;
+        let text = buf.get(..len).unwrap_or_default();
+        std::str::from_utf8(text).map_err(|_| self.bad())
     }
 
     fn error(&self, error: &io::Error) -> AccessError {
@@ -233,25 +244,6 @@ impl Process {
         })?;
         Ok(Duration::from(time))
     }
-}
-
-fn read_text<'a>(file: &File, buf: &'a mut [u8]) -> io::Result<&'a str> {
-    // The kernel writes these files in one piece (`single_open`); a read at
-    // offset 0 makes it write them anew.
-    let len = file.read_at(buf, 0)?;
-    let text = buf.get(..len).unwrap_or_default();
-    std::str::from_utf8(text).map_err(io::Error::other)
-}
-
-/// `run wait timeslices` (fs/proc/base.c, `proc_pid_schedstat`).
-fn parse_schedstat(text: &str) -> Option<SchedStat> {
-    let mut numbers = text.split_ascii_whitespace().map(str::parse);
-    let mut next = || numbers.next()?.ok();
-    Some(SchedStat {
-        run_ns: next()?,
-        wait_ns: next()?,
-        timeslices: next()?,
-    })
 }
 
 /// `running`, or `-1 SP PC`, or number, six arguments, SP and PC
@@ -306,20 +298,6 @@ mod tests {
             "-1 1 2",
         ] {
             assert_eq!(parse_syscall(bad), None, "{bad:?}");
-        }
-    }
-
-    /// Three numbers, no fewer.
-    #[test]
-    fn schedstat_files() {
-        let text = format!("{} 5 0\n", u64::MAX);
-        let stat = parse_schedstat(&text).unwrap();
-        assert_eq!(
-            (stat.run_ns, stat.wait_ns, stat.timeslices),
-            (u64::MAX, 5, 0)
-        );
-        for bad in ["", "1 2", "1 -2 3", "1 2 18446744073709551616"] {
-            assert_eq!(parse_schedstat(bad), None, "{bad:?}");
         }
     }
 }

@@ -8,15 +8,23 @@
 
 mod attach;
 mod clock;
+mod lane;
+mod lost;
 mod paths;
+mod python;
 mod recorder;
+mod stack;
 mod state;
 mod stop;
 mod target;
+mod thread;
 
 pub use attach::{AttachError, Candidates};
 pub use clock::{Tick, own_cpu_time};
+pub use lost::Lost;
 pub use recorder::{End, Options, Progress, Recorder};
+pub use stack::{Frame, Stack};
 pub use state::Activity;
 pub use stop::{NotStopped, motion, stop_running};
-pub use target::{Frame, Lost, Target, TargetThread};
+pub use target::Target;
+pub use thread::TargetThread;

@@ -1,18 +1,15 @@
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{AccessError, Stopper, Tid};
-use firefinch_profile::{
-    FrameKind, LossReason, Meta, Process, ProcessId, Profile, Sample, StackId, ThreadId,
-    ThreadState,
-};
+use firefinch_process::{AccessError, Question, Stopped, Stopper};
+use firefinch_profile::{LossReason, Meta, Process, ProcessId, Profile, Sample};
 
 use crate::clock::{Clock, Tick};
+use crate::lane::Lanes;
 use crate::state::Activity;
 use crate::stop::{motion, stop_running};
-use crate::target::{Frame, Target};
+use crate::target::Target;
 
 /// What to record, and how often.
 #[derive(Clone, Debug)]
@@ -57,7 +54,11 @@ pub struct Recorder {
     options: Options,
     profile: Profile,
     process: ProcessId,
-    threads: HashMap<(Option<Tid>, u64), ThreadId>,
+    lanes: Lanes,
+    /// What has to be known of threads that wait.
+    question: Question,
+    /// The threads to sample at this tick.
+    due: Vec<usize>,
     /// How often the process became another program.
     execs: u32,
     first_sample: Option<Duration>,
@@ -65,7 +66,14 @@ pub struct Recorder {
     stopper: Option<Stopper>,
     /// Ticks in a row at which the interpreter could not be read.
     failures: u32,
+    /// When it was last seen to that the target is still what it was; `None`
+    /// if that is to be done at the next tick.
+    kept_house: Option<Duration>,
 }
+
+/// How often it is seen to that the program is still the same, and who its
+/// threads are: not at each tick where ticks are more frequent.
+const HOUSEKEEPING: Duration = Duration::from_millis(10);
 
 /// An interpreter that cannot be read for so many ticks is looked for anew: it
 /// may have been mistaken for one while it was starting.
@@ -90,13 +98,20 @@ impl Recorder {
             true => Some(Stopper::new(target.process())?),
             false => None,
         };
+        let question = match options.idle || options.gil {
+            true => Question::WhatAllDo,
+            false => Question::WhoRuns,
+        };
         Ok(Self {
             stopper,
             failures: 0,
             options,
             profile,
             process,
-            threads: HashMap::new(),
+            lanes: Lanes::default(),
+            question,
+            due: Vec::new(),
+            kept_house: None,
             execs: 0,
             first_sample: None,
             slowest_tick: Duration::ZERO,
@@ -169,68 +184,118 @@ impl Recorder {
 
     /// One look at every thread that is due.
     fn look(&mut self, target: &mut Target, tick: Tick, weight: Duration) -> Result<(), End> {
-        if target.refresh().is_err() || target.image_gone() {
+        if !self.keep_house(target, tick.time) {
             return self.after_loss(target);
         }
-        self.failures = 0;
-        let activities = target.activities();
+        if target.look(self.question) {
+            self.expect_change(target);
+        }
+        self.lanes.follow(target, &mut self.profile);
+        self.due.clear();
+        match self.question {
+            Question::WhoRuns => self.due.extend_from_slice(target.awake()),
+            Question::WhatAllDo => self.due.extend(0..target.threads().len()),
+        }
+        if self.due.is_empty() {
+            return Ok(());
+        }
         let mut stopper = self.stopper.take();
         let stopped = stopper
             .as_mut()
-            .map(|stopper| stop_running(stopper, target, &activities));
-        let holders = target.lock_holders();
-        let mut gone = false;
-        for (index, activity) in activities.into_iter().enumerate() {
-            let Some(thread) = target.threads().get(index) else {
-                break;
-            };
-            let holds_gil = holders.contains(&thread.python.state);
-            let wanted = if self.options.gil {
-                holds_gil
-            } else {
-                self.options.idle || activity.is_active()
-            };
-            if !wanted {
-                continue;
-            }
-            let Ok(motion) = motion(stopped.as_ref(), thread, activity) else {
-                self.profile.lose(LossReason::StopFailed, 1);
-                continue;
-            };
-            match target.stack(index, motion) {
-                Ok(frames) if frames.is_empty() => {
-                    if activity.is_active() {
-                        self.profile.lose(LossReason::NoFrames, 1);
-                    }
-                }
-                Ok(frames) => {
-                    let stack = self.intern(&frames);
-                    let (thread, state) = (self.thread(target, index), self.state(activity));
-                    if let Some(stack) = stack {
-                        self.first_sample.get_or_insert(tick.time);
-                        self.profile.add_sample(Sample {
-                            time_ns: nanos(tick.time),
-                            thread,
-                            stack,
-                            weight_ns: nanos(weight),
-                            state,
-                            holds_gil,
-                        });
-                    }
-                }
-                Err(lost) => {
-                    self.profile.lose(lost.reason(), 1);
-                    gone = true;
-                }
+            .map(|stopper| stop_running(stopper, target));
+        target.lock_holders();
+        let moment = Moment {
+            time: tick.time,
+            time_ns: nanos(tick.time),
+            weight_ns: nanos(weight),
+            stopped,
+        };
+        for at in 0..self.due.len() {
+            if let Some(index) = self.due.get(at) {
+                self.sample(target, *index, &moment);
             }
         }
-        drop(stopped);
+        drop(moment);
         self.stopper = stopper;
-        if gone {
-            // A thread that could not be read may have ended.
-            target.forget_threads();
-        }
         Ok(())
+    }
+
+    /// Sees to it that the list of threads is right, unless that was done a
+    /// moment ago; whether the interpreter is there.
+    fn keep_house(&mut self, target: &mut Target, time: Duration) -> bool {
+        let age = self.kept_house.map(|then| time.saturating_sub(then));
+        if age.is_some_and(|age| age < HOUSEKEEPING) {
+            return true;
+        }
+        self.kept_house = None;
+        if target.refresh().is_err() || target.image_gone() {
+            return false;
+        }
+        self.kept_house = Some(time);
+        self.failures = 0;
+        true
+    }
+
+    /// A thread has ended, or could not be read, as one that has ended.
+    fn expect_change(&mut self, target: &mut Target) {
+        target.forget_threads();
+        self.kept_house = None;
+    }
+
+    fn wants(&self, activity: Activity, holds_gil: bool) -> bool {
+        match activity {
+            Activity::Ended => false,
+            _ if self.options.gil => holds_gil,
+            activity => self.options.idle || activity.is_active(),
+        }
+    }
+
+    /// One look at the thread at `index`.
+    fn sample(&mut self, target: &mut Target, index: usize, moment: &Moment<'_>) {
+        let Some(thread) = target.threads().get(index) else {
+            return;
+        };
+        let activity = thread.activity();
+        let holds_gil = target.holds_lock(thread);
+        if !self.wants(activity, holds_gil) {
+            return;
+        }
+        let Ok(motion) = motion(moment.stopped.as_ref(), thread) else {
+            self.profile.lose(LossReason::StopFailed, 1);
+            return;
+        };
+        let profile = &mut self.profile;
+        match target.stack(index, motion) {
+            Ok(stack) if stack.places().is_empty() => {
+                if activity.is_active() {
+                    profile.lose(LossReason::NoFrames, 1);
+                }
+                self.lanes.stack(index, stack, profile);
+            }
+            Ok(stack) => {
+                let stack = self.lanes.stack(index, stack, profile);
+                let state = self.lanes.state(index, activity, profile);
+                let thread = target.threads().get(index);
+                let thread = thread
+                    .and_then(|thread| self.lanes.thread(index, thread, self.process, profile));
+                let (Some(thread), Some(stack)) = (thread, stack) else {
+                    return;
+                };
+                self.first_sample.get_or_insert(moment.time);
+                profile.add_sample(Sample {
+                    time_ns: moment.time_ns,
+                    thread,
+                    stack,
+                    weight_ns: moment.weight_ns,
+                    state,
+                    holds_gil,
+                });
+            }
+            Err(lost) => {
+                profile.lose(lost.reason(), 1);
+                self.expect_change(target);
+            }
+        }
     }
 
     /// The interpreter cannot be read: the process has ended, or become
@@ -248,72 +313,22 @@ impl Recorder {
         match target.reattach(EXEC_PATIENCE) {
             Ok(()) => {
                 self.execs += 1;
-                self.threads.clear();
+                self.lanes.clear();
                 Ok(())
             }
             Err(_) if target.process().is_alive() => Err(End::Replaced),
             Err(_) => Err(End::Exited),
         }
     }
+}
 
-    fn state(&mut self, activity: Activity) -> ThreadState {
-        match activity {
-            Activity::Running => ThreadState::OnCpu,
-            Activity::WaitingForGil => ThreadState::WaitingForGil,
-            Activity::Waiting(syscall) => {
-                let name = syscall.name();
-                ThreadState::Waiting(name.map(|name| self.profile.intern_string(name)))
-            }
-            Activity::Unknown => ThreadState::Unknown,
-        }
-    }
-
-    fn thread(&mut self, target: &Target, index: usize) -> ThreadId {
-        let Some(thread) = target.threads().get(index) else {
-            unreachable!("the index comes from the same list")
-        };
-        let name = thread.display_name();
-        let key = (thread.tid, thread.python.ident);
-        if let Some(known) = self.threads.get(&key) {
-            let known = *known;
-            if self.profile.thread(known).name != name && !name.is_empty() {
-                self.profile.rename_thread(known, name);
-            }
-            return known;
-        }
-        let id = self.profile.add_thread(firefinch_profile::Thread {
-            process: self.process,
-            tid: thread.tid.map_or(0, |tid| tid.get().unsigned_abs()),
-            name: name.to_owned(),
-        });
-        self.threads.insert(key, id);
-        id
-    }
-
-    fn intern(&mut self, frames: &[Frame]) -> Option<StackId> {
-        let mut stack = None;
-        for frame in frames.iter().rev() {
-            let code = &frame.code;
-            let name = self.profile.intern_string(&code.name);
-            let qualified_name = code
-                .qualified_name
-                .as_ref()
-                .map(|name| self.profile.intern_string(name));
-            let file = Some(self.profile.intern_string(&code.filename));
-            let short_file = Some(self.profile.intern_string(&frame.short_file));
-            let frame = self.profile.intern_frame(firefinch_profile::Frame {
-                name,
-                qualified_name,
-                file,
-                short_file,
-                line: frame.line.and_then(NonZeroU32::new),
-                first_line: NonZeroU32::new(code.first_line),
-                kind: FrameKind::Python,
-            });
-            stack = Some(self.profile.intern_stack(stack, frame));
-        }
-        stack
-    }
+/// What all samples of a tick have in common.
+#[derive(Debug)]
+struct Moment<'a> {
+    time: Duration,
+    time_ns: u64,
+    weight_ns: u64,
+    stopped: Option<Stopped<'a>>,
 }
 
 fn process_entry(target: &Target, command: &str) -> Process {

@@ -1,6 +1,6 @@
 use firefinch_cpython::Gil;
 use firefinch_memory::RemoteAddr;
-use firefinch_process::{Activity as Look, Syscall, SyscallNumber};
+use firefinch_process::{Activity as OsActivity, Look, Syscall, SyscallNumber};
 
 /// What a thread was doing when it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Activity {
     WaitingForGil,
     /// Waiting, stopped or ended, in this system call.
     Waiting(SyscallNumber),
+    /// The OS thread has ended.
+    Ended,
     /// Nothing could be learned of the OS thread.
     Unknown,
 }
@@ -22,9 +24,13 @@ impl Activity {
     /// From what the kernel says of the thread and where its lock is.
     pub(crate) fn of(look: &Look, gil: Option<&Gil>) -> Self {
         match look {
-            Look::Running => Self::Running,
-            Look::Waiting(syscall) if waits_for(syscall, gil) => Self::WaitingForGil,
-            Look::Waiting(syscall) => Self::Waiting(syscall.number),
+            Look::At(OsActivity::Running) => Self::Running,
+            Look::At(OsActivity::Waiting(syscall)) if waits_for(syscall, gil) => {
+                Self::WaitingForGil
+            }
+            Look::At(OsActivity::Waiting(syscall)) => Self::Waiting(syscall.number),
+            Look::Gone => Self::Ended,
+            Look::Unknown => Self::Unknown,
         }
     }
 

@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 use firefinch_cpython::Motion;
 use firefinch_process::{StopOutcome, Stopped, Stopper, Tid};
 
-use crate::state::Activity;
-use crate::target::{Target, TargetThread};
+use crate::target::Target;
+use crate::thread::TargetThread;
 
 /// A running thread stops within some 20 µs; one that does not stop in this
 /// time is given up for this tick.
@@ -12,17 +12,12 @@ const DEADLINE: Duration = Duration::from_millis(20);
 
 /// Stops the threads that run. One that waits is left alone: interrupting it
 /// would end some system calls with EINTR, and it does not move anyway.
-pub fn stop_running<'a>(
-    stopper: &'a mut Stopper,
-    target: &Target,
-    activities: &[Activity],
-) -> Stopped<'a> {
+pub fn stop_running<'a>(stopper: &'a mut Stopper, target: &Target) -> Stopped<'a> {
     let running: Vec<Tid> = target
         .threads()
         .iter()
-        .zip(activities)
-        .filter(|(_, activity)| activity.is_active())
-        .filter_map(|(thread, _)| thread.tid)
+        .filter(|thread| thread.activity().is_active())
+        .filter_map(|thread| thread.tid)
         .collect();
     stopper.stop_threads(&running, Instant::now() + DEADLINE)
 }
@@ -36,18 +31,14 @@ pub struct NotStopped;
 ///
 /// # Errors
 /// [`NotStopped`] if it was to be stopped and was not.
-pub fn motion(
-    stopped: Option<&Stopped<'_>>,
-    thread: &TargetThread,
-    activity: Activity,
-) -> Result<Motion, NotStopped> {
+pub fn motion(stopped: Option<&Stopped<'_>>, thread: &TargetThread) -> Result<Motion, NotStopped> {
     let Some(stopped) = stopped else {
         return Ok(Motion::Running);
     };
     match thread.tid.and_then(|tid| stopped.outcome(tid)) {
         Some(StopOutcome::Stopped) => Ok(Motion::Stopped),
         // It was waiting; should it wake up, the read finds out.
-        None if !activity.is_active() => Ok(Motion::Running),
+        None if !thread.activity().is_active() => Ok(Motion::Running),
         _ => Err(NotStopped),
     }
 }

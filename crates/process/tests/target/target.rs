@@ -9,6 +9,7 @@
 //!   writer of the FIFO while the thread waits inside `vfork`
 //! - `leave`: the first thread ends, alone; the others run on
 //! - `exec PROGRAM [ARG]`: replaces itself
+//! - `pass`: does nothing
 //!
 //! - `map HEX`: maps the file whose path has these bytes, in hexadecimal
 //! - `close`: makes itself not dumpable
@@ -177,6 +178,7 @@ fn main() -> io::Result<()> {
                 // nothing of this thread is used afterwards.
                 unsafe { libc::syscall(libc::SYS_exit, 0) };
             }
+            "pass" => {}
             "map" => map(argument)?,
             "close" => {
                 // SAFETY: takes integers only.

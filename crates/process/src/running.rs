@@ -1,0 +1,64 @@
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+/// How many threads of the whole machine are on a CPU or ready for one now,
+/// the reader among them: the fourth field of `/proc/loadavg`
+/// (fs/proc/loadavg.c, `nr_running`).
+#[derive(Debug)]
+pub(crate) struct RunningThreads(File);
+
+impl RunningThreads {
+    /// `None` where the file is not the kernel's: some containers are given
+    /// one that is made up, and seconds old.
+    pub(crate) fn open() -> Option<Self> {
+        let file = File::open("/proc/loadavg").ok()?;
+        let is_procfs = fstatfs(&file).ok()?.filesystem_type() == PROC_SUPER_MAGIC;
+        is_procfs.then_some(Self(file))
+    }
+
+    /// The number, at least 1 as we run ourselves.
+    pub(crate) fn count(&self) -> Option<usize> {
+        let mut buf = [0; 128];
+        let len = self.0.read_at(&mut buf, 0).ok()?;
+        parse(buf.get(..len)?).filter(|count| *count > 0)
+    }
+}
+
+/// `0.20 0.18 0.12 1/80 11206`
+fn parse(text: &[u8]) -> Option<usize> {
+    let field = text.split(|b| *b == b' ').nth(3)?;
+    let count = field.split(|b| *b == b'/').next()?;
+    std::str::from_utf8(count).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+impl From<File> for RunningThreads {
+    /// For tests, from any file.
+    fn from(file: File) -> Self {
+        Self(file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number before the slash is the one; another text has none.
+    #[test]
+    fn loadavg_files() {
+        assert_eq!(parse(b"0.20 0.18 0.12 13/80 11206\n"), Some(13));
+        for bad in [&b""[..], b"0.20 0.18 0.12", b"a b c d/e", b"1 2 3 /4"] {
+            assert_eq!(parse(bad), None);
+        }
+    }
+
+    /// Whoever asks runs.
+    #[test]
+    fn we_run() {
+        if let Some(running) = RunningThreads::open() {
+            assert!(running.count().unwrap() >= 1);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use firefinch_cpython::{CodeObject, Place};
+use firefinch_process::Tid;
+use firefinch_profile::{
+    Frame, FrameId, FrameKind, ProcessId, Profile, StackId, ThreadId, ThreadState,
+};
+use hashbrown::HashMap;
+
+use crate::stack::Stack;
+use crate::state::Activity;
+use crate::target::Target;
+use crate::thread::TargetThread;
+
+/// What the profile knows of each thread of a target, in the order of the
+/// target's threads.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    lanes: Vec<Lane>,
+    /// The target's edition that they match.
+    edition: Option<u64>,
+    threads: HashMap<(Option<Tid>, u64), ThreadId>,
+    frames: Frames,
+}
+
+/// One thread: where in the profile its samples go.
+#[derive(Debug, Default)]
+struct Lane {
+    serial: u64,
+    /// Once it has a sample.
+    thread: Option<ThreadId>,
+    /// Each prefix of its last stack, the shortest first.
+    prefixes: Vec<StackId>,
+    state: Option<(Activity, ThreadState)>,
+}
+
+impl Lanes {
+    /// Forgets everything: the target runs another program now.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Follows the target's list of threads and their names.
+    pub(crate) fn follow(&mut self, target: &Target, profile: &mut Profile) {
+        if self.edition == Some(target.edition()) {
+            return;
+        }
+        self.edition = Some(target.edition());
+        let old = std::mem::take(&mut self.lanes).into_iter();
+        let mut old: HashMap<u64, Lane> = old.map(|lane| (lane.serial, lane)).collect();
+        for thread in target.threads() {
+            let lane = old.remove(&thread.serial());
+            let lane = lane.unwrap_or_else(|| Lane {
+                serial: thread.serial(),
+                ..Lane::default()
+            });
+            let name = thread.display_name();
+            if let Some(id) = lane.thread
+                && !name.is_empty()
+                && profile.thread(id).name != name
+            {
+                profile.rename_thread(id, name);
+            }
+            self.lanes.push(lane);
+        }
+    }
+
+    /// The thread at `index` in the profile, where it is entered with its
+    /// first sample.
+    pub(crate) fn thread(
+        &mut self,
+        index: usize,
+        thread: &TargetThread,
+        process: ProcessId,
+        profile: &mut Profile,
+    ) -> Option<ThreadId> {
+        let lane = self.lanes.get_mut(index)?;
+        if lane.thread.is_none() {
+            let key = (thread.tid, thread.python.ident);
+            let id = self.threads.entry(key).or_insert_with(|| {
+                profile.add_thread(firefinch_profile::Thread {
+                    process,
+                    tid: thread.tid.map_or(0, |tid| tid.get().unsigned_abs()),
+                    name: String::new(),
+                })
+            });
+            profile.rename_thread(*id, thread.display_name());
+            lane.thread = Some(*id);
+        }
+        lane.thread
+    }
+
+    /// The state as the profile has it.
+    pub(crate) fn state(
+        &mut self,
+        index: usize,
+        activity: Activity,
+        profile: &mut Profile,
+    ) -> ThreadState {
+        let known = self.lanes.get_mut(index).map(|lane| &mut lane.state);
+        match known {
+            Some(Some((before, state))) if *before == activity => *state,
+            Some(known) => known.insert((activity, state(activity, profile))).1,
+            None => state(activity, profile),
+        }
+    }
+
+    /// Enters a stack in the profile: only what has changed of it. `None` for
+    /// one without frames.
+    pub(crate) fn stack(
+        &mut self,
+        index: usize,
+        mut stack: Stack<'_>,
+        profile: &mut Profile,
+    ) -> Option<StackId> {
+        let prefixes = &mut self.lanes.get_mut(index)?.prefixes;
+        prefixes.truncate(stack.unchanged());
+        for at in prefixes.len()..stack.places().len() {
+            let frame = self.frames.id(&mut stack, at, profile)?;
+            prefixes.push(profile.intern_stack(prefixes.last().copied(), frame));
+        }
+        prefixes.last().copied()
+    }
+}
+
+/// The profile's frame for each place seen so far.
+#[derive(Debug, Default)]
+struct Frames(HashMap<(usize, Option<u32>), Known>);
+
+/// A frame, and the code object it was made from: as long as we hold that, its
+/// address is no other's.
+#[derive(Debug)]
+struct Known {
+    frame: FrameId,
+    _code: Arc<CodeObject>,
+}
+
+impl Frames {
+    fn id(&mut self, stack: &mut Stack<'_>, at: usize, profile: &mut Profile) -> Option<FrameId> {
+        let place = stack.places().get(at)?;
+        let key = (Arc::as_ptr(&place.code).addr(), place.line);
+        if let Some(known) = self.0.get(&key) {
+            return Some(known.frame);
+        }
+        let place = place.clone();
+        let frame = enter(&place, &stack.short_file(&place.code), profile);
+        let _code = place.code;
+        self.0.insert(key, Known { frame, _code });
+        Some(frame)
+    }
+}
+
+fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
+    let code = &place.code;
+    let frame = Frame {
+        name: profile.intern_string(&code.name),
+        qualified_name: code
+            .qualified_name
+            .as_ref()
+            .map(|name| profile.intern_string(name)),
+        file: Some(profile.intern_string(&code.filename)),
+        short_file: Some(profile.intern_string(short_file)),
+        line: place.line.and_then(NonZeroU32::new),
+        first_line: NonZeroU32::new(code.first_line),
+        kind: FrameKind::Python,
+    };
+    profile.intern_frame(frame)
+}
+
+fn state(activity: Activity, profile: &mut Profile) -> ThreadState {
+    match activity {
+        Activity::Running => ThreadState::OnCpu,
+        Activity::WaitingForGil => ThreadState::WaitingForGil,
+        Activity::Waiting(syscall) => {
+            let name = syscall.name();
+            ThreadState::Waiting(name.map(|name| profile.intern_string(name)))
+        }
+        Activity::Ended | Activity::Unknown => ThreadState::Unknown,
+    }
+}
