@@ -78,24 +78,22 @@ fn place(label: &str) -> (String, u64) {
 }
 
 /// Records the churn with these options and looks at every stack.
-fn true_edges(python: &Interpreter, options: &[&str], tolerated: f64) {
+fn true_edges(python: &Interpreter, options: &[&str]) {
     let target = Target::start_with(python, "oracle_calls.py", &["--threads", "1"]).settled();
     let oracle = Oracle::of(&target.truth);
     let mut asked = vec!["-d", "2", "-r", "1000"];
     asked.extend(options);
     let (collapsed, run) = record(&target, &asked);
     let mut wrong = Vec::new();
-    let mut wrong_count = 0;
     for (frames, count) in &collapsed.stacks {
         let stack: Vec<_> = frames.iter().map(|frame| place(frame)).collect();
         if let Some(objection) = oracle.objection(&stack) {
-            wrong_count += *count;
             wrong.push(format!("{count} times {objection}: {}", frames.join(";")));
         }
     }
     let total = collapsed.total();
     assert!(
-        wrong_count as f64 <= tolerated * total as f64,
+        wrong.is_empty(),
         "of {total}:\n{}\n{}",
         wrong.join("\n"),
         run.stderr
@@ -117,17 +115,14 @@ fn reaches_everything(collapsed: &Collapsed) -> bool {
 #[test]
 fn blocking() {
     for_every("oracle-blocking", |python| {
-        true_edges(python, &["--blocking"], 0.0);
+        true_edges(python, &["--blocking"]);
     });
 }
 
-/// Without a stop none either from 3.11 on, where one copy holds what moves. To
-/// 3.10 frames are read one by one, and this hardest of targets is known to
-/// leave a few seams in some runs; more than a few would be a step back.
+/// Without a stop none either.
 #[test]
 fn nonblocking() {
     for_every("oracle-nonblocking", |python| {
-        let tolerated = if python.minor() < (3, 11) { 0.08 } else { 0.0 };
-        true_edges(python, &[], tolerated);
+        true_edges(python, &[]);
     });
 }

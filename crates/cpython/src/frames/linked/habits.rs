@@ -1,39 +1,58 @@
+//! What is known of the calls a program makes.
+
 use std::collections::{HashMap, HashSet};
 
 use firefinch_memory::RemoteAddr;
 
-use crate::frames::edges::{Call, MAX_KNOWN, call, calls};
+use super::chain::Seen;
 use crate::frames::{Position, RawFrame};
 
-/// What frames read one by one tell about calls.
-///
-/// A reader that takes a microsecond for each frame can tear a program of the
-/// same pace in the same way again and again, so standing still in two looks
-/// proves little. A call is believed if it stood still for [`STEADY`] looks
-/// with pauses of random length between, or if it is what its place usually
-/// calls: a seam joins a place to a callee of another place, and is far rarer
-/// there than the place's own.
+/// The caller's code object and instruction, and the callee's code object.
+pub(super) type Call = (RemoteAddr, Position, RemoteAddr);
+
+/// The calls that are believed, and what speaks for those that are not yet.
 #[derive(Debug, Default)]
 pub(super) struct Habits {
-    steady: HashSet<Call>,
-    tallies: HashMap<(RemoteAddr, Position), Tally>,
+    believed: HashSet<Call>,
+    /// Where a code object is believed to call another.
+    places: HashMap<(RemoteAddr, RemoteAddr), Vec<Position>>,
+    /// The places that call a Python function by its name, and so no other.
+    direct: HashSet<(RemoteAddr, Position)>,
+    /// How often calls of the pairs that are watched were seen alive.
+    living: HashMap<Call, u32>,
+    /// The pairs of code objects between which a call is in doubt, and how
+    /// often one was seen to call the other from anywhere.
+    watched: HashMap<(RemoteAddr, RemoteAddr), u32>,
     /// The last chain, oldest frame first, and for how many looks each frame
     /// has stood there.
     last: Vec<(RawFrame, u32)>,
 }
 
-/// How often a place called whom.
-#[derive(Debug, Default)]
-struct Tally {
-    total: u32,
-    callees: HashMap<RemoteAddr, u32>,
+/// What is thought of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// The program makes it.
+    Made,
+    /// It joins two moments.
+    Torn,
+    /// Not known yet.
+    Open,
 }
 
+/// Remembered before starting anew; a large program has some ten thousand.
+const MAX_KNOWN: usize = 1 << 18;
 /// Looks in a row.
-const STEADY: u32 = 4;
-/// Times seen, and the part of its place's calls, that make a call usual.
-const USUAL_TIMES: u32 = 8;
+const STEADY: u32 = 6;
+/// Times that a pair is seen before its calls are judged.
+const ENOUGH: u32 = 16;
+/// A call is made if it is at least this part of its pair's.
 const USUAL_PART: u32 = 2;
+/// It is torn if it is less than this part.
+const RARE_PART: u32 = 8;
+
+pub(super) fn call(caller: &RawFrame, callee: &RawFrame) -> Call {
+    (caller.code, caller.position, callee.code)
+}
 
 impl Habits {
     /// Begins a new series of looks.
@@ -41,108 +60,111 @@ impl Habits {
         self.last.clear();
     }
 
-    /// Whether every call of the stack is believed.
-    pub(super) fn know(&self, frames: &[RawFrame]) -> bool {
-        calls(frames).all(|(caller, callee)| {
-            let one = call(caller, callee);
-            self.steady.contains(&one)
-                || self.tallies.get(&(one.0, one.1)).is_some_and(|tally| {
-                    let times = tally.callees.get(&callee.code).copied().unwrap_or(0);
-                    times >= USUAL_TIMES && times.saturating_mul(USUAL_PART) >= tally.total
-                })
-        })
+    pub(super) fn believes(&self, call: &Call) -> bool {
+        self.believed.contains(call)
     }
 
-    /// Counts the calls of a stack that is shown, or that read the same twice,
-    /// where the caller stands at an instruction that calls. Others can lead
-    /// to a call too, by a property or an operator, but have to stand still for it.
-    pub(super) fn count(&mut self, frames: &[RawFrame], is_at_call: impl Fn(&RawFrame) -> bool) {
-        if self.tallies.len() >= MAX_KNOWN {
-            self.tallies.clear();
+    /// Believes a call from now on.
+    pub(super) fn believe(&mut self, call: Call) {
+        if self.believed.len() >= MAX_KNOWN {
+            *self = Self::default();
         }
-        for (caller, callee) in calls(frames) {
-            if caller.is_some_and(|caller| !is_at_call(caller)) {
-                continue;
+        if self.believed.insert(call) {
+            self.places
+                .entry((call.0, call.2))
+                .or_default()
+                .push(call.1);
+        }
+    }
+
+    /// Believes a call that is plain to see in the bytecode.
+    pub(super) fn believe_named(&mut self, call: Call) {
+        self.believe(call);
+        self.direct.insert((call.0, call.1));
+    }
+
+    /// Where `caller` is believed to call `callee`.
+    pub(super) fn places(&self, caller: RemoteAddr, callee: RemoteAddr) -> &[Position] {
+        self.places
+            .get(&(caller, callee))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// What is thought of a call that is not believed.
+    pub(super) fn judge(&self, call: &Call) -> Judgement {
+        if self.direct.contains(&(call.0, call.1)) {
+            return Judgement::Torn;
+        }
+        let pair = self.watched.get(&(call.0, call.2)).copied().unwrap_or(0);
+        let living = self.living.get(call).copied().unwrap_or(0);
+        if pair < ENOUGH {
+            Judgement::Open
+        } else if living.saturating_mul(USUAL_PART) >= pair {
+            Judgement::Made
+        } else if living.saturating_mul(RARE_PART) < pair {
+            Judgement::Torn
+        } else {
+            Judgement::Open
+        }
+    }
+
+    /// Watches what calls there are between two code objects.
+    pub(super) fn watch(&mut self, call: &Call) {
+        if self.watched.len() >= MAX_KNOWN || self.living.len() >= MAX_KNOWN {
+            self.watched.clear();
+            self.living.clear();
+        }
+        self.watched.entry((call.0, call.2)).or_default();
+    }
+
+    /// Counts the calls of a chain that was copied at once, newest frame
+    /// first: those whose callee was executing just before its caller was copied.
+    pub(super) fn count(&mut self, chain: &[Seen]) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for pair in chain.windows(2) {
+            let (callee, caller) = (&pair[0], &pair[1]);
+            let call = call(&caller.frame, &callee.frame);
+            if callee.lives
+                && caller.lives
+                && let Some(times) = self.watched.get_mut(&(call.0, call.2))
+            {
+                *times = times.saturating_add(1);
+                let times = self.living.entry(call).or_default();
+                *times = times.saturating_add(1);
             }
-            let one = call(caller, callee);
-            let tally = self.tallies.entry((one.0, one.1)).or_default();
-            tally.total = tally.total.saturating_add(1);
-            let times = tally.callees.entry(callee.code).or_default();
-            *times = times.saturating_add(1);
         }
     }
 
-    /// Takes in the next look of a series, which read the same twice.
-    pub(super) fn look(&mut self, frames: &[RawFrame]) {
+    /// Takes in the next look of a series, and believes what stood long enough.
+    pub(super) fn look(&mut self, chain: &[Seen]) {
         let mut standing = true;
-        let mut next = Vec::with_capacity(frames.len());
+        let mut next = Vec::with_capacity(chain.len());
         let mut caller: Option<RawFrame> = None;
-        for (index, frame) in frames.iter().rev().enumerate() {
+        let mut steady = Vec::new();
+        for (index, seen) in chain.iter().rev().enumerate() {
+            let frame = seen.frame;
             let before = self.last.get(index);
             let same = |before: &&(RawFrame, u32)| {
-                before.0.addr == frame.addr && before.0.code == frame.code
+                before.0.addr == frame.addr && before.0.code == frame.code && seen.lives
             };
             let looks = match before.filter(same) {
                 Some((_, looks)) if standing => looks + 1,
                 _ => 1,
             };
-            if looks >= STEADY {
-                self.steady.insert(call(caller.as_ref(), frame));
+            if looks >= STEADY
+                && let Some(caller) = caller
+            {
+                steady.push(call(&caller, &frame));
             }
-            standing &= before.is_some_and(|before| before.0 == *frame);
-            caller = Some(*frame);
-            next.push((*frame, looks));
+            standing &= before.is_some_and(|before| before.0 == frame);
+            caller = Some(frame);
+            next.push((frame, looks));
         }
         self.last = next;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(addr: u64, code: u64, offset: i32) -> RawFrame {
-        RawFrame {
-            addr: RemoteAddr::new(addr),
-            code: RemoteAddr::new(code),
-            position: Position::Offset(offset),
+        for call in steady {
+            self.believe(call);
         }
-    }
-
-    /// A call that stood still long enough is believed; so is a place's usual
-    /// callee, but not one that it is seen with now and then.
-    #[test]
-    fn usual_and_steady_calls_are_believed() {
-        let main = frame(1, 10, 1);
-        let usual = [frame(2, 20, 0), main];
-        let seldom = [frame(3, 30, 0), main];
-        let mut habits = Habits::default();
-        for _ in 0..100 {
-            habits.count(&usual, |_| true);
-        }
-        for _ in 0..10 {
-            habits.count(&seldom, |_| true);
-        }
-        assert!(habits.know(&usual));
-        assert!(!habits.know(&seldom));
-        habits.begin();
-        for _ in 1..STEADY {
-            habits.look(&seldom);
-        }
-        assert!(!habits.know(&seldom));
-        // One look at something else breaks the series.
-        habits.look(&usual);
-        habits.look(&seldom);
-        assert!(!habits.know(&seldom));
-        for _ in 1..STEADY {
-            habits.look(&seldom);
-        }
-        assert!(habits.know(&seldom));
-        // A place that does not call has no usual callee.
-        let odd = [frame(4, 40, 0), frame(1, 11, 7)];
-        for _ in 0..100 {
-            habits.count(&odd, |_| false);
-        }
-        assert!(!habits.know(&odd));
     }
 }

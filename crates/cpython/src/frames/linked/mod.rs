@@ -1,48 +1,50 @@
 //! Frames as heap objects linked by `f_back` (`Include/frameobject.h`, to 3.10).
 //!
 //! # Why a stack read from a moving thread is true
-//! Each frame is an object of its own, so a chain takes one read a frame, and
-//! a fast program calls and returns between two reads. A seam between two
-//! moments shows as a call that the program does not make, so a chain is
-//! believed by its calls ([`Habits`]); what they are is learnt from chains that
-//! read the same a second time, in the other order. A frame that has returned
-//! gives itself away, as its `f_back` is cleared when it is released
-//! (`frame_dealloc`, `Objects/frameobject.c`). A chain that fails is read again
-//! from the newest frame, so very short calls are seen a little less often
-//! than they are made.
+//! `PyThreadState.frame` is one word, read at one moment: it decides which
+//! function is seen, so that is as unbiased as the clock. Everything else is
+//! read up to some microseconds later, when a fast program has long moved on,
+//! but what a frame has left behind still tells how it was reached:
+//!
+//! - *Which function.* A frame that is released stays with its code object
+//!   (`co_zombieframe`) and is used for its next call (`frame_dealloc`,
+//!   `frame_alloc`, `Objects/frameobject.c`, 2.7 to 3.10). `f_code` and `f_back`
+//!   are not cleared: its remains name its function and its last caller.
+//!   Frames that a code object has no room for go to a free list that is linked
+//!   by `f_back`, too. That links released frames with each other and ends in
+//!   null, so a chain is one only if its oldest frame is executing.
+//! - *From which line.* The caller may stand elsewhere by now. Which places of
+//!   it call the function is read from its bytecode ([`bytecode`]), where most
+//!   callees are found by name. A caller that stands at none of them has moved
+//!   on and is put back to the place that it must have come from: the only one
+//!   there is, or the last one before it with no jump between.
+//! - *Calls without a name*, by operators, iterators, decorators, or from C, are
+//!   believed when they stood still in a row of looks, or when they are the
+//!   usual ones among those caught in the act ([`Habits`]).
+//!
+//! A chain that cannot be settled so is read again from its newest frame,
+//! a bounded number of times.
 
+mod bytecode;
+mod chain;
 mod habits;
+mod program;
 
-use std::collections::HashMap;
+use firefinch_memory::{Memory, RemoteAddr};
 
-use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
-
-use super::{Motion, Position, RawFrame, RawStack, StackError, Steps};
-use crate::layout::{Field, Layout, MissingField};
-use crate::lines::LineEncoding;
-use habits::Habits;
+use super::{Motion, Position, RawFrame, RawStack, StackError};
+use crate::layout::{Layout, MissingField};
+use chain::{Chain, Seen};
+use habits::{Habits, Judgement, call};
+use program::Program;
 
 /// Reads stacks that are chains of frame objects.
 #[derive(Debug)]
 pub(super) struct Linked {
     chain: Chain,
     habits: Habits,
-    call_sites: CallSites,
+    program: Program,
     random: u64,
-}
-
-/// How to follow a chain.
-#[derive(Debug)]
-struct Chain {
-    thread_frame: usize,
-    back: usize,
-    code: usize,
-    last_instruction: usize,
-    /// Bytes per unit of `f_lasti`.
-    unit: i32,
-    /// The bytes of a frame that are read: from the first field needed to the last.
-    first: usize,
-    span: usize,
 }
 
 /// How often a chain that moves is read again.
@@ -55,7 +57,7 @@ impl Linked {
         Ok(Self {
             chain: Chain::new(layout)?,
             habits: Habits::default(),
-            call_sites: CallSites::new(layout)?,
+            program: Program::new(layout)?,
             random: 0x9e37_79b9_7f4a_7c15,
         })
     }
@@ -73,38 +75,98 @@ impl Linked {
         let mut failure = StackError::Torn;
         self.habits.begin();
         for _ in 0..LOOKS {
-            let frames = match self.chain.follow(memory, thread) {
-                Ok(frames) => frames,
+            let seen = match self.chain.look(memory, thread) {
+                Ok(seen) => seen,
                 Err(error) => {
                     failure = error;
                     continue;
                 }
             };
-            if !self.habits.know(&frames) {
-                failure = StackError::Torn;
-                if !self.chain.reads_the_same(memory, &frames) {
-                    continue;
-                }
-                self.habits.look(&frames);
-                self.count(memory, &frames);
-                if !self.habits.know(&frames) {
-                    self.pause();
-                    continue;
-                }
+            failure = StackError::Torn;
+            if self.chain.was_at_once() {
+                self.habits.count(&seen);
             }
-            self.count(memory, &frames);
-            return Ok(RawStack { frames });
+            if seen.last().is_some_and(|oldest| !oldest.lives) {
+                continue;
+            }
+            let mut settled = seen.clone();
+            if self.settle(memory, &mut settled) {
+                let frames = settled.into_iter().map(|seen| seen.frame).collect();
+                return Ok(RawStack { frames });
+            }
+            self.habits.look(&seen);
+            self.pause();
         }
         Err(failure)
     }
 
-    fn count(&mut self, memory: &dyn Memory, frames: &[RawFrame]) {
-        // The newest frame calls nobody.
-        for frame in frames.iter().skip(1) {
-            self.call_sites.look_at(memory, frame);
+    /// Makes every caller stand where it called from; `false` if that is not
+    /// known of one of them.
+    fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
+        let mut settled = true;
+        for index in 1..chain.len() {
+            let (callee, caller) = (chain[index - 1].frame, chain[index].frame);
+            if self.habits.believes(&call(&caller, &callee)) {
+                continue;
+            }
+            match self.place(memory, &caller, &callee) {
+                Some(position) => chain[index].frame.position = position,
+                None => settled = false,
+            }
         }
-        let sites = &self.call_sites;
-        self.habits.count(frames, |frame| sites.contains(frame));
+        settled
+    }
+
+    /// From where `caller` has called `callee`.
+    fn place(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> Option<Position> {
+        let this = call(caller, callee);
+        let code = self.program.code(memory, caller.code)?;
+        let callee_code = self.program.code(memory, callee.code)?;
+        let name = callee_code.name();
+        let Position::Offset(offset) = caller.position else {
+            return None;
+        };
+        let offset = u32::try_from(offset).ok();
+        if offset.is_some_and(|offset| code.calls_by_name(offset, callee.code, name)) {
+            self.habits.believe_named(this);
+            return Some(caller.position);
+        }
+        let mut places: Vec<u32> = code.calls_to(callee.code, name).collect();
+        let is_named = !places.is_empty();
+        let moved_on = offset
+            .is_none_or(|offset| code.is_quiet(offset) || self.program.calls_python(&code, offset));
+        if !moved_on {
+            self.habits.watch(&this);
+            match self.habits.judge(&this) {
+                Judgement::Made if !is_named => {
+                    self.habits.believe(this);
+                    return Some(caller.position);
+                }
+                Judgement::Torn => {}
+                Judgement::Made | Judgement::Open => return None,
+            }
+        }
+        let known = self.habits.places(caller.code, callee.code).iter();
+        places.extend(known.filter_map(|position| match position {
+            Position::Offset(offset) => u32::try_from(*offset).ok(),
+            Position::Instruction(..) => None,
+        }));
+        places.sort_unstable();
+        places.dedup();
+        let place = match places.as_slice() {
+            [only] => Some(*only),
+            places => offset.and_then(|offset| {
+                let passed = places.partition_point(|place| *place < offset);
+                let last = places[..passed].last().copied();
+                last.filter(|last| code.is_straight(*last, offset))
+            }),
+        }?;
+        i32::try_from(place).ok().map(Position::Offset)
     }
 
     /// Passes up to some microseconds, never the same time twice in a row.
@@ -116,151 +178,5 @@ impl Linked {
         for _ in 0..self.random % MAX_PAUSE {
             std::hint::spin_loop();
         }
-    }
-}
-
-/// Which places in the bytecode are calls.
-#[derive(Debug)]
-struct CallSites {
-    opcodes: Vec<u8>,
-    bytecode: usize,
-    data: usize,
-    known: HashMap<(RemoteAddr, Position), bool>,
-}
-
-/// Places remembered before starting anew.
-const MAX_SITES: usize = 1 << 20;
-
-impl CallSites {
-    fn new(layout: &Layout) -> Result<Self, MissingField> {
-        let fields = [
-            Field::OpCallFunction,
-            Field::OpCallFunctionKw,
-            Field::OpCallFunctionEx,
-            Field::OpCallFunctionVar,
-            Field::OpCallFunctionVarKw,
-            Field::OpCallMethod,
-        ];
-        let opcode = |field| u8::try_from(layout.get(field)?).ok();
-        Ok(Self {
-            opcodes: fields.into_iter().filter_map(opcode).collect(),
-            bytecode: layout.need(Field::CodeCode)?,
-            data: layout.need(Field::BytesData)?,
-            known: HashMap::new(),
-        })
-    }
-
-    fn look_at(&mut self, memory: &dyn Memory, frame: &RawFrame) {
-        let key = (frame.code, frame.position);
-        if self.known.contains_key(&key) {
-            return;
-        }
-        if self.known.len() >= MAX_SITES {
-            self.known.clear();
-        }
-        let is_call = self.reads_call(memory, frame).unwrap_or(false);
-        self.known.insert(key, is_call);
-    }
-
-    fn reads_call(&self, memory: &dyn Memory, frame: &RawFrame) -> Option<bool> {
-        let Position::Offset(offset) = frame.position else {
-            return None;
-        };
-        let offset = u64::try_from(offset).ok()?;
-        let code = frame.code.offset(self.bytecode as u64);
-        let bytes = memory.read_ptr(code).ok()?;
-        let mut opcode = [0];
-        let at = bytes.offset(self.data as u64 + offset);
-        memory.read(at, &mut opcode).ok()?;
-        Some(self.opcodes.contains(&opcode[0]))
-    }
-
-    fn contains(&self, frame: &RawFrame) -> bool {
-        let key = (frame.code, frame.position);
-        self.known.get(&key).copied().unwrap_or(false)
-    }
-}
-
-impl Chain {
-    fn new(layout: &Layout) -> Result<Self, MissingField> {
-        let back = layout.need(Field::FrameBack)?;
-        let code = layout.need(Field::FrameCode)?;
-        let last_instruction = layout.need(Field::FrameLasti)?;
-        let used = [back, code, last_instruction];
-        let first = used.into_iter().min().unwrap_or(0);
-        let last = used.into_iter().max().unwrap_or(0);
-        Ok(Self {
-            thread_frame: layout.need(Field::TstateFrame)?,
-            back,
-            code,
-            last_instruction,
-            unit: LineEncoding::of(layout).frame_unit(),
-            first,
-            span: last + 8 - first,
-        })
-    }
-
-    /// Follows `f_back` from the newest frame to the oldest.
-    fn follow(&self, memory: &dyn Memory, thread: RemoteAddr) -> Result<Vec<RawFrame>, StackError> {
-        let mut frames = Vec::new();
-        let mut addr = memory.read_ptr(thread.offset(self.thread_frame as u64))?;
-        let mut bytes = vec![0; self.span];
-        let mut steps = Steps::default();
-        while !addr.is_null() {
-            steps.count(addr)?;
-            memory.read(addr.offset(self.first as u64), &mut bytes)?;
-            let (frame, back) = self
-                .decode(addr, &bytes)
-                .filter(|(frame, _)| !frame.code.is_null())
-                .ok_or(StackError::Garbage(addr))?;
-            frames.push(frame);
-            addr = back;
-        }
-        Ok(frames)
-    }
-
-    /// Reads the frames again, the oldest first: whether each caller stands
-    /// where it stood, and each frame has the caller it had.
-    fn reads_the_same(&self, memory: &dyn Memory, frames: &[RawFrame]) -> bool {
-        let mut copies = vec![0; self.span * frames.len()];
-        let mut ranges: Vec<_> = frames
-            .iter()
-            .rev()
-            .zip(copies.chunks_exact_mut(self.span))
-            .map(|(frame, buf)| Range {
-                addr: frame.addr.offset(self.first as u64),
-                buf,
-            })
-            .collect();
-        if memory.read_scattered(&mut ranges) != frames.len() {
-            return false;
-        }
-        let mut caller = RemoteAddr::NULL;
-        let oldest_first = frames.iter().enumerate().rev();
-        oldest_first
-            .zip(copies.chunks_exact(self.span))
-            .all(|((height, frame), bytes)| {
-                let Some((again, back)) = self.decode(frame.addr, bytes) else {
-                    return false;
-                };
-                let stands = height == 0 || again.position == frame.position;
-                let same = again.code == frame.code && back == caller && stands;
-                caller = frame.addr;
-                same
-            })
-    }
-
-    /// One frame and its caller.
-    fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<(RawFrame, RemoteAddr)> {
-        let view = Bytes(bytes);
-        let at = |field: usize| field - self.first;
-        // `f_lineno` is kept up only while a frame is traced; the instruction always.
-        let last_instruction = view.i32(at(self.last_instruction))?;
-        let frame = RawFrame {
-            addr,
-            code: view.ptr(at(self.code))?,
-            position: Position::Offset(last_instruction.saturating_mul(self.unit)),
-        };
-        Some((frame, view.ptr(at(self.back))?))
     }
 }

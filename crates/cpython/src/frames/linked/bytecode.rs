@@ -1,0 +1,544 @@
+//! What bytecode says about the calls in it, without running it: which
+//! instructions call, and by which name each finds what it calls.
+//!
+//! A straight walk over the instructions keeps a symbolic value stack: where
+//! each value was loaded from, or nothing. What is not understood empties the
+//! symbols, so a name that is given is the one the compiler put there
+//! (`Python/compile.c`, `Python/ceval.c`, 2.7 to 3.10).
+
+use std::collections::{BTreeSet, HashMap};
+
+/// How a version writes instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// 2.7: one byte, or three with an argument.
+    Bytes,
+    /// From 3.6 on: two bytes each. Jumps count in units of this many bytes.
+    Words {
+        /// 2 in 3.10, 1 before.
+        jump_unit: u32,
+    },
+}
+
+/// Where a value on the stack was loaded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Symbol {
+    /// `co_names`: a global, a name of the scope, or an attribute.
+    Name(u32),
+    /// `co_varnames`.
+    Local(u32),
+    /// `co_cellvars`, then `co_freevars`.
+    Cell(u32),
+    /// `co_consts`: a code object of which a function was made on the spot.
+    Code(u32),
+}
+
+/// An instruction that calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CallInstruction {
+    /// In bytes; what `f_lasti` says while the call lasts.
+    pub(super) offset: u32,
+    /// What it calls, where that is plain to see.
+    pub(super) callee: Option<Symbol>,
+}
+
+/// The calls of a code object and the places that jumps lead to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls {
+    /// In ascending order.
+    pub(super) instructions: Vec<CallInstruction>,
+    /// Offsets that are reached otherwise than from the instruction before.
+    pub(super) labels: BTreeSet<u32>,
+    /// Offsets of instructions during which Python code may run: nearly all
+    /// but loads, stores and jumps.
+    pub(super) quiet: BTreeSet<u32>,
+}
+
+impl Calls {
+    pub(super) fn of(code: &[u8], dialect: Dialect) -> Self {
+        let instructions = decode(code, dialect);
+        let mut calls = Self::default();
+        for instruction in &instructions {
+            calls.labels.extend(instruction.targets(dialect));
+            if is_quiet(instruction.op) {
+                calls.quiet.insert(instruction.start);
+            }
+        }
+        let mut walk = Walk::default();
+        for instruction in &instructions {
+            if calls.labels.contains(&instruction.start) {
+                walk.join(instruction.start);
+            }
+            if let Some(callee) = walk.step(*instruction, dialect) {
+                calls.instructions.push(CallInstruction {
+                    offset: instruction.start,
+                    callee,
+                });
+            }
+        }
+        calls
+    }
+
+    /// Whether whoever stands at `to` has come from `from` without a jump.
+    pub(super) fn is_straight(&self, from: u32, to: u32) -> bool {
+        from < to && self.labels.range(from + 1..=to).next().is_none()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Instruction {
+    /// Where it starts, with its prefixes: `f_lasti` stays there, as a prefix
+    /// does not go through the head of the loop.
+    start: u32,
+    /// Where the next one starts.
+    end: u32,
+    op: u8,
+    arg: u32,
+}
+
+mod op {
+    //! Numbers from `Include/opcode.h`, the same from 2.7 to 3.10 unless said.
+    pub(super) const POP_TOP: u8 = 1;
+    pub(super) const ROT_TWO: u8 = 2;
+    pub(super) const ROT_THREE: u8 = 3;
+    pub(super) const DUP_TOP: u8 = 4;
+    pub(super) const NOP: u8 = 9;
+    pub(super) const UNARY_FIRST: u8 = 10;
+    pub(super) const UNARY_LAST: u8 = 15;
+    pub(super) const BINARY_FIRST: u8 = 16;
+    pub(super) const BINARY_LAST: u8 = 29;
+    pub(super) const INPLACE_ADD: u8 = 55;
+    pub(super) const INPLACE_MODULO: u8 = 59;
+    pub(super) const STORE_SUBSCR: u8 = 60;
+    pub(super) const BINARY_LSHIFT: u8 = 62;
+    pub(super) const INPLACE_POWER: u8 = 67;
+    pub(super) const GET_ITER: u8 = 68;
+    pub(super) const INPLACE_LSHIFT: u8 = 75;
+    pub(super) const INPLACE_OR: u8 = 79;
+    pub(super) const RETURN_VALUE: u8 = 83;
+    pub(super) const POP_BLOCK: u8 = 87;
+    pub(super) const HAVE_ARGUMENT: u8 = 90;
+    pub(super) const STORE_NAME: u8 = 90;
+    pub(super) const FOR_ITER: u8 = 93;
+    pub(super) const STORE_ATTR: u8 = 95;
+    pub(super) const STORE_GLOBAL: u8 = 97;
+    pub(super) const LOAD_CONST: u8 = 100;
+    pub(super) const LOAD_NAME: u8 = 101;
+    pub(super) const BUILD_TUPLE: u8 = 102;
+    pub(super) const BUILD_SET: u8 = 104;
+    pub(super) const BUILD_MAP: u8 = 105;
+    pub(super) const LOAD_ATTR: u8 = 106;
+    pub(super) const COMPARE_OP: u8 = 107;
+    pub(super) const JUMP_FORWARD: u8 = 110;
+    pub(super) const JUMP_IF_FALSE_OR_POP: u8 = 111;
+    pub(super) const JUMP_IF_TRUE_OR_POP: u8 = 112;
+    pub(super) const JUMP_ABSOLUTE: u8 = 113;
+    pub(super) const POP_JUMP_IF_FALSE: u8 = 114;
+    pub(super) const POP_JUMP_IF_TRUE: u8 = 115;
+    pub(super) const LOAD_GLOBAL: u8 = 116;
+    /// From 3.9 on.
+    pub(super) const IS_OP: u8 = 117;
+    pub(super) const CONTAINS_OP: u8 = 118;
+    pub(super) const CONTINUE_LOOP: u8 = 119;
+    pub(super) const SETUP_LOOP: u8 = 120;
+    /// SETUP_EXCEPT, a relative jump, to 3.7; JUMP_IF_NOT_EXC_MATCH, an
+    /// absolute one, from 3.9 on.
+    pub(super) const EXCEPT: u8 = 121;
+    pub(super) const SETUP_FINALLY: u8 = 122;
+    pub(super) const LOAD_FAST: u8 = 124;
+    pub(super) const STORE_FAST: u8 = 125;
+    pub(super) const DELETE_FAST: u8 = 126;
+    pub(super) const CALL_FUNCTION: u8 = 131;
+    pub(super) const MAKE_FUNCTION: u8 = 132;
+    pub(super) const BUILD_SLICE: u8 = 133;
+    /// 2.7 only.
+    pub(super) const MAKE_CLOSURE: u8 = 134;
+    pub(super) const LOAD_CLOSURE: u8 = 135;
+    pub(super) const LOAD_DEREF: u8 = 136;
+    pub(super) const STORE_DEREF: u8 = 137;
+    /// 2.7 only.
+    pub(super) const CALL_FUNCTION_VAR: u8 = 140;
+    pub(super) const CALL_FUNCTION_KW: u8 = 141;
+    /// CALL_FUNCTION_VAR_KW in 2.7.
+    pub(super) const CALL_FUNCTION_EX: u8 = 142;
+    pub(super) const SETUP_WITH: u8 = 143;
+    /// LIST_APPEND from 3.6 on.
+    pub(super) const EXTENDED_ARG_BYTES: u8 = 145;
+    pub(super) const EXTENDED_ARG_WORDS: u8 = 144;
+    pub(super) const SETUP_ASYNC_WITH: u8 = 154;
+    pub(super) const FORMAT_VALUE: u8 = 155;
+    pub(super) const BUILD_CONST_KEY_MAP: u8 = 156;
+    pub(super) const BUILD_STRING: u8 = 157;
+    /// From 3.7 on.
+    pub(super) const LOAD_METHOD: u8 = 160;
+    pub(super) const CALL_METHOD: u8 = 161;
+    /// CALL_FINALLY, a relative jump, in 3.8; LIST_EXTEND from 3.9 on.
+    pub(super) const CALL_FINALLY: u8 = 162;
+}
+
+/// Instructions during which no Python code is run, except when an object dies
+/// or a signal is handled.
+fn is_quiet(op: u8) -> bool {
+    use op::*;
+    matches!(
+        op,
+        POP_TOP
+            | ROT_TWO
+            | ROT_THREE
+            | DUP_TOP
+            | NOP
+            | RETURN_VALUE
+            | POP_BLOCK
+            | STORE_NAME
+            | LOAD_CONST
+            | LOAD_NAME
+            | LOAD_GLOBAL
+            | STORE_GLOBAL
+            | BUILD_TUPLE
+            | JUMP_FORWARD
+            | JUMP_ABSOLUTE
+            | IS_OP
+            | CONTINUE_LOOP
+            | SETUP_LOOP
+            | SETUP_FINALLY
+            | LOAD_FAST..=DELETE_FAST
+            | MAKE_FUNCTION..=STORE_DEREF
+    )
+}
+
+fn decode(code: &[u8], dialect: Dialect) -> Vec<Instruction> {
+    let mut instructions = Vec::new();
+    let mut at = 0;
+    let mut prefix: Option<(u32, u32)> = None;
+    while let Some(&number) = code.get(at) {
+        let byte = |index: usize| code.get(index).copied().map(u32::from);
+        let (len, bits, arg) = match dialect {
+            Dialect::Words { .. } => (2, 8, byte(at + 1)),
+            Dialect::Bytes if number < op::HAVE_ARGUMENT => (1, 16, Some(0)),
+            Dialect::Bytes => {
+                let arg = byte(at + 1).zip(byte(at + 2)).map(|(l, h)| l | h << 8);
+                (3, 16, arg)
+            }
+        };
+        let (Some(arg), Ok(here), Ok(end)) = (arg, u32::try_from(at), u32::try_from(at + len))
+        else {
+            break;
+        };
+        let (start, high) = prefix.take().unwrap_or((here, 0));
+        let arg = high.checked_shl(bits).unwrap_or(0) | arg;
+        let extends = match dialect {
+            Dialect::Bytes => op::EXTENDED_ARG_BYTES,
+            Dialect::Words { .. } => op::EXTENDED_ARG_WORDS,
+        };
+        if number == extends {
+            prefix = Some((start, arg));
+        } else {
+            instructions.push(Instruction {
+                start,
+                end,
+                op: number,
+                arg,
+            });
+        }
+        at += len;
+    }
+    instructions
+}
+
+impl Instruction {
+    /// Where it may jump to, or where a block that it sets up is left to. One
+    /// label too many does no harm.
+    fn targets(&self, dialect: Dialect) -> impl Iterator<Item = u32> {
+        use op::*;
+        let unit = match dialect {
+            Dialect::Bytes => 1,
+            Dialect::Words { jump_unit } => jump_unit,
+        };
+        let distance = self.arg.saturating_mul(unit);
+        let relative = matches!(
+            self.op,
+            FOR_ITER
+                | JUMP_FORWARD
+                | SETUP_LOOP
+                | EXCEPT
+                | SETUP_FINALLY
+                | SETUP_WITH
+                | SETUP_ASYNC_WITH
+                | CALL_FINALLY
+        );
+        let absolute = matches!(
+            self.op,
+            JUMP_IF_FALSE_OR_POP..=POP_JUMP_IF_TRUE | CONTINUE_LOOP | EXCEPT
+        );
+        let relative = relative.then(|| self.end.saturating_add(distance));
+        relative.into_iter().chain(absolute.then_some(distance))
+    }
+}
+
+/// The symbolic value stack, newest last. What lies below it is not known.
+type Stack = Vec<Option<Symbol>>;
+
+#[derive(Debug, Default)]
+struct Walk {
+    /// `None` behind an instruction that does not go on to the next.
+    stack: Option<Stack>,
+    /// What jumps bring along.
+    joins: HashMap<u32, Stack>,
+    begun: bool,
+}
+
+/// What an instruction takes from the stack and leaves there.
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    /// Takes so many, leaves these.
+    Replace(u32, Option<Option<Symbol>>),
+    /// Calls what lies below so many values.
+    Call(u32),
+    /// Not understood.
+    Unknown,
+}
+
+impl Walk {
+    /// Arrives at a label: what jumps brought and what comes from above must agree.
+    fn join(&mut self, at: u32) {
+        self.stack = match (self.stack.take(), self.joins.remove(&at)) {
+            (Some(above), Some(jumped)) => Some(merge(&above, &jumped)),
+            (Some(above), None) if self.begun => Some(above),
+            (None, Some(jumped)) => Some(jumped),
+            _ => Some(Stack::new()),
+        };
+    }
+
+    fn jump(&mut self, target: u32, stack: Stack) {
+        let merged = match self.joins.get(&target) {
+            Some(other) => merge(other, &stack),
+            None => stack,
+        };
+        self.joins.insert(target, merged);
+    }
+
+    /// Passes one instruction; whom it calls if it does.
+    fn step(&mut self, instruction: Instruction, dialect: Dialect) -> Option<Option<Symbol>> {
+        use op::*;
+        self.begun = true;
+        let mut stack = self.stack.take().unwrap_or_default();
+        let mut called = None;
+        let target = instruction.targets(dialect).next();
+        match (instruction.op, target) {
+            (JUMP_FORWARD | JUMP_ABSOLUTE, Some(target)) => {
+                self.jump(target, stack);
+                return None;
+            }
+            (RETURN_VALUE, _) => return None,
+            (POP_JUMP_IF_FALSE | POP_JUMP_IF_TRUE, Some(target)) => {
+                stack.pop();
+                self.jump(target, stack.clone());
+            }
+            (JUMP_IF_FALSE_OR_POP | JUMP_IF_TRUE_OR_POP, Some(target)) => {
+                self.jump(target, stack.clone());
+                stack.pop();
+            }
+            (FOR_ITER, Some(target)) => {
+                let mut left = stack.clone();
+                left.pop();
+                self.jump(target, left);
+                stack.push(None);
+            }
+            (ROT_TWO, _) => rotate(&mut stack, 2),
+            (ROT_THREE, _) => rotate(&mut stack, 3),
+            (DUP_TOP, _) => stack.push(stack.last().copied().flatten()),
+            (LOAD_METHOD, _) => {
+                // The function and the object, or nothing and the callable.
+                stack.pop();
+                stack.extend([Some(Symbol::Name(instruction.arg)), None]);
+            }
+            (MAKE_FUNCTION | MAKE_CLOSURE, _) => make_function(&mut stack, instruction, dialect),
+            _ => match effect(instruction, dialect) {
+                Effect::Replace(taken, left) => {
+                    take(&mut stack, taken);
+                    stack.extend(left);
+                }
+                Effect::Call(above) => {
+                    take(&mut stack, above);
+                    called = Some(stack.pop().flatten());
+                    stack.push(None);
+                }
+                Effect::Unknown => stack.clear(),
+            },
+        }
+        self.stack = Some(stack);
+        called
+    }
+}
+
+fn take(stack: &mut Stack, count: u32) {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    stack.truncate(stack.len().saturating_sub(count));
+}
+
+fn rotate(stack: &mut Stack, count: usize) {
+    match stack.len().checked_sub(count) {
+        Some(from) => stack[from..].rotate_right(1),
+        None => stack.clear(),
+    }
+}
+
+/// Aligned at the newest value; what differs is not known.
+fn merge(one: &Stack, two: &Stack) -> Stack {
+    let pairs = one.iter().rev().zip(two.iter().rev());
+    let mut merged: Stack = pairs.map(|(a, b)| if a == b { *a } else { None }).collect();
+    merged.reverse();
+    merged
+}
+
+/// A function that is made of a code object among the constants.
+fn make_function(stack: &mut Stack, instruction: Instruction, dialect: Dialect) {
+    let arg = instruction.arg;
+    let extras = match dialect {
+        Dialect::Words { .. } => {
+            // The qualified name lies above the code object.
+            stack.pop();
+            (arg & 0xf).count_ones()
+        }
+        Dialect::Bytes => arg.saturating_add(u32::from(instruction.op == op::MAKE_CLOSURE)),
+    };
+    let code = stack.pop().flatten();
+    take(stack, extras);
+    stack.push(code);
+}
+
+fn effect(instruction: Instruction, dialect: Dialect) -> Effect {
+    use op::*;
+    let arg = instruction.arg;
+    let is_bytes = dialect == Dialect::Bytes;
+    // 2.7 counts positional arguments in the low byte and pairs of keyword and
+    // value in the next (`call_function`, `Python/ceval.c`).
+    let arguments = match dialect {
+        Dialect::Bytes => (arg & 0xff) + 2 * (arg >> 8 & 0xff),
+        Dialect::Words { .. } => arg,
+    };
+    let unknown = Some(None);
+    let known = |symbol| Effect::Replace(0, Some(Some(symbol)));
+    match instruction.op {
+        NOP | POP_BLOCK | SETUP_LOOP | DELETE_FAST => Effect::Replace(0, None),
+        POP_TOP | STORE_FAST | STORE_NAME | STORE_GLOBAL | STORE_DEREF => Effect::Replace(1, None),
+        STORE_ATTR => Effect::Replace(2, None),
+        STORE_SUBSCR => Effect::Replace(3, None),
+        LOAD_CONST => known(Symbol::Code(arg)),
+        LOAD_NAME | LOAD_GLOBAL => known(Symbol::Name(arg)),
+        LOAD_FAST => known(Symbol::Local(arg)),
+        LOAD_DEREF => known(Symbol::Cell(arg)),
+        LOAD_CLOSURE => Effect::Replace(0, unknown),
+        LOAD_ATTR => Effect::Replace(1, Some(Some(Symbol::Name(arg)))),
+        UNARY_FIRST..=UNARY_LAST | GET_ITER => Effect::Replace(1, unknown),
+        BINARY_FIRST..=BINARY_LAST
+        | INPLACE_ADD..=INPLACE_MODULO
+        | BINARY_LSHIFT..=INPLACE_POWER
+        | INPLACE_LSHIFT..=INPLACE_OR
+        | COMPARE_OP
+        | IS_OP
+        | CONTAINS_OP => Effect::Replace(2, unknown),
+        BUILD_TUPLE..=BUILD_SET | BUILD_SLICE | BUILD_STRING => Effect::Replace(arg, unknown),
+        // 2.7 fills the dict afterwards.
+        BUILD_MAP if is_bytes => Effect::Replace(0, unknown),
+        BUILD_MAP => Effect::Replace(arg.saturating_mul(2), unknown),
+        BUILD_CONST_KEY_MAP => Effect::Replace(arg.saturating_add(1), unknown),
+        FORMAT_VALUE => Effect::Replace(1 + u32::from(arg & 4 == 4), unknown),
+        CALL_FUNCTION => Effect::Call(arguments),
+        CALL_FUNCTION_KW => Effect::Call(arguments.saturating_add(1)),
+        CALL_FUNCTION_VAR if is_bytes => Effect::Call(arguments.saturating_add(1)),
+        CALL_FUNCTION_EX if is_bytes => Effect::Call(arguments.saturating_add(2)),
+        CALL_FUNCTION_EX => Effect::Call(1 + (arg & 1)),
+        CALL_METHOD => Effect::Call(arg.saturating_add(1)),
+        _ => Effect::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::op::*;
+    use super::*;
+
+    const WORDS: Dialect = Dialect::Words { jump_unit: 1 };
+
+    fn callees(code: &[u8], dialect: Dialect) -> Vec<(u32, Option<Symbol>)> {
+        let calls = Calls::of(code, dialect).instructions;
+        calls
+            .iter()
+            .map(|call| (call.offset, call.callee))
+            .collect()
+    }
+
+    /// `h(a if c else b, f(x), o.m(1))`: each call finds its callee below its
+    /// arguments, a choice among them or not.
+    #[test]
+    fn callees_lie_below_their_arguments() {
+        let code = [
+            [LOAD_GLOBAL, 0],
+            [LOAD_FAST, 0],
+            [POP_JUMP_IF_FALSE, 10],
+            [LOAD_FAST, 1],
+            [JUMP_FORWARD, 2],
+            [LOAD_FAST, 2],
+            [LOAD_GLOBAL, 1],
+            [LOAD_FAST, 3],
+            [CALL_FUNCTION, 1],
+            [LOAD_FAST, 4],
+            [LOAD_METHOD, 2],
+            [LOAD_CONST, 0],
+            [CALL_METHOD, 1],
+            [CALL_FUNCTION, 3],
+            [RETURN_VALUE, 0],
+        ]
+        .concat();
+        let name = |index| Some(Symbol::Name(index));
+        let expected = [(16, name(1)), (24, name(2)), (26, name(0))];
+        assert_eq!(callees(&code, WORDS), expected);
+        let calls = Calls::of(&code, WORDS);
+        assert!(calls.is_straight(16, 26));
+        assert!(!calls.is_straight(4, 16));
+        assert!(!calls.is_straight(26, 16));
+    }
+
+    /// The same for 2.7, with keywords in the high byte of the argument.
+    #[test]
+    fn callees_in_the_old_dialect() {
+        let mut code = vec![LOAD_GLOBAL, 7, 0, LOAD_CONST, 0, 0];
+        code.extend([LOAD_CONST, 1, 0, LOAD_CONST, 2, 0]);
+        code.extend([CALL_FUNCTION, 1, 1, POP_TOP]);
+        let expected = [(12, Some(Symbol::Name(7)))];
+        assert_eq!(callees(&code, Dialect::Bytes), expected);
+    }
+
+    /// A prefix belongs to its instruction, and an instruction that is not
+    /// understood hides what is below it.
+    #[test]
+    fn prefixes_and_unknown_instructions() {
+        let long = [
+            [EXTENDED_ARG_WORDS, 1],
+            [LOAD_GLOBAL, 2],
+            [EXTENDED_ARG_WORDS, 0],
+            [CALL_FUNCTION, 0],
+        ];
+        let expected = [(4, Some(Symbol::Name(258)))];
+        assert_eq!(callees(&long.concat(), WORDS), expected);
+        let hidden = [[LOAD_GLOBAL, 0], [255, 0], [CALL_FUNCTION, 0]];
+        assert_eq!(callees(&hidden.concat(), WORDS), [(4, None)]);
+    }
+
+    /// Bytes that are no bytecode end in calls of nobody knows what, not in a panic.
+    #[test]
+    fn any_bytes_will_do() {
+        let mut random: u32 = 1;
+        let mut byte = || {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            random.to_le_bytes()[3]
+        };
+        for _ in 0..2_000 {
+            let code: Vec<u8> = (0..64).map(|_| byte()).collect();
+            for dialect in [WORDS, Dialect::Words { jump_unit: 2 }, Dialect::Bytes] {
+                Calls::of(&code, dialect);
+            }
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One look at a chain of frames: read with as few calls as can be.
+
+use std::collections::HashMap;
+
+use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
+
+use crate::frames::{Position, RawFrame, StackError, Steps};
+use crate::layout::{Field, Layout, MissingField};
+use crate::lines::LineEncoding;
+
+/// A frame in one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) frame: RawFrame,
+    /// Whether it was executing when it was copied, and not returned since it
+    /// was found.
+    pub(super) lives: bool,
+}
+
+/// How to follow a chain.
+#[derive(Debug)]
+pub(super) struct Chain {
+    thread_frame: usize,
+    fields: Fields,
+    /// Each frame's code and caller when it was last seen executing: where to
+    /// look next time, and whom a generator that has yielded was called by.
+    callers: HashMap<RemoteAddr, (RemoteAddr, RemoteAddr)>,
+    /// The chain of the last look at each thread.
+    last: HashMap<RemoteAddr, Vec<RemoteAddr>>,
+    copies: Copies,
+    at_once: bool,
+}
+
+/// Callers remembered before starting anew.
+const MAX_CALLERS: usize = 1 << 16;
+/// Threads remembered before starting anew.
+const MAX_THREADS: usize = 1 << 12;
+const PAGE: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+struct Fields {
+    reference_count: usize,
+    back: usize,
+    code: usize,
+    last_instruction: usize,
+    /// Bytes per unit of `f_lasti`.
+    unit: i32,
+    executing: Executing,
+    /// The bytes of a frame that are copied.
+    span: usize,
+}
+
+/// What says that a frame is executing.
+#[derive(Clone, Copy, Debug)]
+enum Executing {
+    /// 2.7: `f_stacktop` is null from the begin of the evaluation loop on, and
+    /// set when a generator yields (`PyEval_EvalFrameEx`, `Python/ceval.c`).
+    NoStackTop(usize),
+    /// 3.6 to 3.9: `f_executing`.
+    Flag(usize),
+    /// 3.10: `f_state` has this value.
+    State(usize, u8),
+}
+
+impl Fields {
+    fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let executing = if let Some(flag) = layout.get(Field::FrameExecuting) {
+            Executing::Flag(flag)
+        } else if let Some(state) = layout.get(Field::FrameState) {
+            let value = layout.need(Field::StateExecuting)?;
+            let missing = MissingField(Field::StateExecuting);
+            Executing::State(state, u8::try_from(value).map_err(|_| missing)?)
+        } else {
+            Executing::NoStackTop(layout.need(Field::FrameStacktop)?)
+        };
+        let back = layout.need(Field::FrameBack)?;
+        let code = layout.need(Field::FrameCode)?;
+        let last_instruction = layout.need(Field::FrameLasti)?;
+        let reference_count = layout.need(Field::ObjectRefCount)?;
+        let mark = match executing {
+            Executing::NoStackTop(at) | Executing::Flag(at) | Executing::State(at, _) => at,
+        };
+        let used = [back, code, last_instruction, reference_count, mark];
+        Ok(Self {
+            reference_count,
+            back,
+            code,
+            last_instruction,
+            unit: LineEncoding::of(layout).frame_unit(),
+            executing,
+            span: used.into_iter().max().unwrap_or(0) + 8,
+        })
+    }
+
+    /// One frame and its caller.
+    fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<(Seen, RemoteAddr)> {
+        let view = Bytes(bytes);
+        // `f_lineno` is kept up only while a frame is traced; the instruction always.
+        let last_instruction = view.i32(self.last_instruction)?;
+        let frame = RawFrame {
+            addr,
+            code: view.ptr(self.code)?,
+            position: Position::Offset(last_instruction.saturating_mul(self.unit)),
+        };
+        let executing = match self.executing {
+            Executing::NoStackTop(at) => view.ptr(at)?.is_null(),
+            Executing::Flag(at) => view.u8(at)? != 0,
+            Executing::State(at, value) => view.u8(at)? == value,
+        };
+        let lives = executing && view.u64(self.reference_count)? > 0;
+        let caller = view.ptr(self.back)?;
+        (!frame.code.is_null()).then_some((Seen { frame, lives }, caller))
+    }
+}
+
+impl Chain {
+    pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        Ok(Self {
+            thread_frame: layout.need(Field::TstateFrame)?,
+            fields: Fields::new(layout)?,
+            callers: HashMap::new(),
+            last: HashMap::new(),
+            copies: Copies::default(),
+            at_once: false,
+        })
+    }
+
+    /// The chain of `thread`, newest frame first: the newest as the thread
+    /// names it, the others as they are found in copies taken by the same
+    /// call, or in further ones where that was not enough.
+    pub(super) fn look(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+    ) -> Result<Vec<Seen>, StackError> {
+        let span = self.fields.span;
+        let head = thread.offset(self.thread_frame as u64);
+        let expected = self.last.get(&thread).map_or(&[][..], Vec::as_slice);
+        self.copies.begin();
+        self.at_once = true;
+        self.copies.fetch(memory, Some(head), expected, span);
+        let newest = match self.copies.get(head, 8) {
+            Some(bytes) => Bytes(bytes).ptr(0).unwrap_or_default(),
+            None => memory.read_ptr(head)?,
+        };
+        let mut chain = Vec::with_capacity(expected.len() + 8);
+        let mut addr = newest;
+        let mut steps = Steps::default();
+        while !addr.is_null() {
+            steps.count(addr)?;
+            if self.copies.get(addr, span).is_none() {
+                self.at_once = false;
+                let path = self.expected_from(addr);
+                self.copies.fetch(memory, None, &path, span);
+            }
+            let Some(bytes) = self.copies.get(addr, span) else {
+                // Says why it cannot be read.
+                memory.read(addr, &mut vec![0; span])?;
+                return Err(StackError::Torn);
+            };
+            let garbage = StackError::Garbage(addr);
+            let (seen, caller) = self.fields.decode(addr, bytes).ok_or(garbage)?;
+            chain.push(seen);
+            addr = self.caller(&seen, caller);
+        }
+        self.remember(thread, &chain);
+        Ok(chain)
+    }
+
+    /// Whether the last look took a single call.
+    pub(super) fn was_at_once(&self) -> bool {
+        self.at_once
+    }
+
+    /// A generator loses its `f_back` when it yields (`gen_send_ex`,
+    /// `Objects/genobject.c`).
+    fn caller(&self, seen: &Seen, caller: RemoteAddr) -> RemoteAddr {
+        if seen.lives || !caller.is_null() {
+            return caller;
+        }
+        match self.callers.get(&seen.frame.addr) {
+            Some((code, caller)) if *code == seen.frame.code => *caller,
+            _ => caller,
+        }
+    }
+
+    /// The chain from here on, if it is as it was.
+    fn expected_from(&self, from: RemoteAddr) -> Vec<RemoteAddr> {
+        let mut path = vec![from];
+        let mut addr = from;
+        let mut steps = Steps::default();
+        while let Some((_, caller)) = self.callers.get(&addr)
+            && !caller.is_null()
+            && !self.copies.has(*caller)
+            && steps.count(*caller).is_ok()
+        {
+            addr = *caller;
+            path.push(addr);
+        }
+        path
+    }
+
+    fn remember(&mut self, thread: RemoteAddr, chain: &[Seen]) {
+        if self.callers.len() > MAX_CALLERS {
+            self.callers.clear();
+        }
+        let callers = chain.iter().skip(1).map(Some).chain([None]);
+        for (seen, caller) in chain.iter().zip(callers) {
+            let caller = caller.map_or(RemoteAddr::NULL, |caller| caller.frame.addr);
+            if seen.lives {
+                let known = (seen.frame.code, caller);
+                self.callers.insert(seen.frame.addr, known);
+            }
+        }
+        if self.last.len() > MAX_THREADS {
+            self.last.clear();
+        }
+        let addresses = self.last.entry(thread).or_default();
+        addresses.clear();
+        addresses.extend(chain.iter().map(|seen| seen.frame.addr));
+    }
+
+    /// The same for a thread that stands still.
+    pub(super) fn follow(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+    ) -> Result<Vec<RawFrame>, StackError> {
+        let chain = self.look(memory, thread)?;
+        Ok(chain.into_iter().map(|seen| seen.frame).collect())
+    }
+}
+
+/// Parts of the target's memory, copied a moment ago.
+#[derive(Debug, Default)]
+struct Copies {
+    parts: Vec<Part>,
+    bytes: Vec<u8>,
+    /// What begins where: the part and where in `bytes`.
+    starts: HashMap<RemoteAddr, usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    start: u64,
+    end: u64,
+}
+
+impl Copies {
+    fn begin(&mut self) {
+        self.bytes.clear();
+        self.starts.clear();
+    }
+
+    fn has(&self, addr: RemoteAddr) -> bool {
+        self.starts.contains_key(&addr)
+    }
+
+    fn get(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+        let at = *self.starts.get(&addr)?;
+        self.bytes.get(at..at.checked_add(len)?)
+    }
+
+    /// Copies `first` (8 bytes) and then the frames, in this order but for
+    /// those that share a page with an earlier one: a page costs as much as
+    /// eight bytes of it. What cannot be read is left out.
+    fn fetch(
+        &mut self,
+        memory: &dyn Memory,
+        first: Option<RemoteAddr>,
+        frames: &[RemoteAddr],
+        span: usize,
+    ) {
+        self.parts.clear();
+        let wanted = first
+            .map(|addr| (addr, 8))
+            .into_iter()
+            .chain(frames.iter().map(|addr| (*addr, span as u64)));
+        let mut pages: HashMap<u64, usize> = HashMap::with_capacity(frames.len());
+        for (addr, len) in wanted {
+            let (start, end) = (addr.get(), addr.get().saturating_add(len));
+            let page = start / PAGE;
+            let whole = end.saturating_sub(1) / PAGE == page;
+            match pages
+                .get(&page)
+                .and_then(|index| self.parts.get_mut(*index))
+            {
+                Some(part) if whole => {
+                    part.start = part.start.min(start);
+                    part.end = part.end.max(end);
+                }
+                _ => {
+                    if whole {
+                        pages.insert(page, self.parts.len());
+                    }
+                    self.parts.push(Part { start, end });
+                }
+            }
+        }
+        let base = self.bytes.len();
+        let len = |part: &Part| usize::try_from(part.end - part.start).unwrap_or(0);
+        let total: usize = self.parts.iter().map(len).sum();
+        self.bytes.resize(base + total, 0);
+        let mut rest = &mut self.bytes[base..];
+        let mut ranges = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let (buf, behind) = rest.split_at_mut(len(part));
+            rest = behind;
+            ranges.push(Range {
+                addr: RemoteAddr::new(part.start),
+                buf,
+            });
+        }
+        let filled = memory.read_scattered(&mut ranges);
+        let mut at = base;
+        let mut places = Vec::with_capacity(filled);
+        for part in self.parts.iter().take(filled) {
+            places.push((*part, at));
+            at += len(part);
+        }
+        let wanted = first
+            .map(|addr| (addr, 8))
+            .into_iter()
+            .chain(frames.iter().map(|addr| (*addr, span as u64)));
+        for (addr, len) in wanted {
+            let (start, end) = (addr.get(), addr.get().saturating_add(len));
+            let holds = places
+                .iter()
+                .find(|(part, _)| part.start <= start && end <= part.end);
+            if let Some((part, at)) = holds
+                && let Ok(skip) = usize::try_from(start - part.start)
+            {
+                self.starts.insert(addr, at + skip);
+            }
+        }
+        self.bytes.truncate(at);
+    }
+}

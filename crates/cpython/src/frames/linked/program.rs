@@ -1,0 +1,224 @@
+//! What the program's code objects say about the calls they make.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
+
+use super::bytecode::{CallInstruction, Calls, Dialect, Symbol};
+use crate::layout::{Field, Layout, MissingField};
+use crate::lines::LineEncoding;
+use crate::object::Objects;
+
+/// Code objects, as far as their calls are concerned, by address.
+#[derive(Debug)]
+pub(super) struct Program {
+    layout: Layout,
+    offsets: Offsets,
+    dialect: Dialect,
+    codes: HashMap<RemoteAddr, Option<Rc<Code>>>,
+    /// The names of all of them.
+    names: HashSet<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Offsets {
+    name: usize,
+    code: usize,
+    consts: usize,
+    names: usize,
+    varnames: usize,
+    cellvars: usize,
+    freevars: usize,
+    tuple_size: usize,
+    tuple_items: usize,
+    span: usize,
+}
+
+/// Code objects remembered before starting anew; a large program has some ten
+/// thousand.
+const MAX_CODES: usize = 1 << 16;
+/// A code object has at most some thousand names and constants.
+const MAX_TUPLE: u64 = 1 << 14;
+
+/// A code object's name and calls.
+#[derive(Debug)]
+pub(super) struct Code {
+    name: String,
+    calls: Calls,
+    sites: Vec<(u32, Callee)>,
+}
+
+/// What an instruction calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Callee {
+    Named(Rc<str>),
+    Code(RemoteAddr),
+    Unknown,
+}
+
+impl Code {
+    /// Whether the instruction at `offset` finds what it calls by the name of
+    /// `callee`.
+    pub(super) fn calls_by_name(&self, offset: u32, callee: RemoteAddr, name: &str) -> bool {
+        self.site(offset).is_some_and(|site| site.is(callee, name))
+    }
+
+    fn site(&self, offset: u32) -> Option<&Callee> {
+        let sites = &self.sites;
+        let index = sites.binary_search_by_key(&offset, |(offset, _)| *offset);
+        Some(&sites.get(index.ok()?)?.1)
+    }
+
+    /// The instructions that do.
+    pub(super) fn calls_to<'a>(
+        &'a self,
+        callee: RemoteAddr,
+        name: &'a str,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let sites = self.sites.iter();
+        sites
+            .filter(move |(_, site)| site.is(callee, name))
+            .map(|(offset, _)| *offset)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the instruction at `offset` runs no Python code.
+    pub(super) fn is_quiet(&self, offset: u32) -> bool {
+        self.calls.quiet.contains(&offset)
+    }
+
+    /// Whether whoever stands at `to` has come from `from` without a jump.
+    pub(super) fn is_straight(&self, from: u32, to: u32) -> bool {
+        self.calls.is_straight(from, to)
+    }
+}
+
+impl Callee {
+    fn is(&self, code: RemoteAddr, name: &str) -> bool {
+        match self {
+            Self::Named(known) => {
+                // Inside a class `__name` is stored as `_Class__name`
+                // (`_Py_Mangle`, `Python/compile.c`).
+                &**known == name
+                    || (name.starts_with("__")
+                        && known.starts_with('_')
+                        && known.ends_with(name)
+                        && !name.ends_with("__"))
+            }
+            Self::Code(known) => *known == code,
+            Self::Unknown => false,
+        }
+    }
+}
+
+impl Program {
+    pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
+        let is_old = layout.get(Field::OpCallFunctionVar).is_some();
+        let unit = LineEncoding::of(layout).frame_unit().unsigned_abs();
+        let name = layout.need(Field::CodeName)?;
+        let code = layout.need(Field::CodeCode)?;
+        let consts = layout.need(Field::CodeConsts)?;
+        let names = layout.need(Field::CodeNames)?;
+        let varnames = layout.need(Field::CodeVarnames)?;
+        let cellvars = layout.need(Field::CodeCellvars)?;
+        let freevars = layout.need(Field::CodeFreevars)?;
+        let used = [name, code, consts, names, varnames, cellvars, freevars];
+        Ok(Self {
+            layout: layout.clone(),
+            offsets: Offsets {
+                name,
+                code,
+                consts,
+                names,
+                varnames,
+                cellvars,
+                freevars,
+                tuple_size: layout.need(Field::TupleSize)?,
+                tuple_items: layout.need(Field::TupleItems)?,
+                span: used.into_iter().max().unwrap_or(0) + 8,
+            },
+            dialect: if is_old {
+                Dialect::Bytes
+            } else {
+                Dialect::Words { jump_unit: unit }
+            },
+            codes: HashMap::new(),
+            names: HashSet::new(),
+        })
+    }
+
+    /// The code object at `addr`; `None` if there is none to understand.
+    pub(super) fn code(&mut self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Rc<Code>> {
+        if let Some(known) = self.codes.get(&addr) {
+            return known.clone();
+        }
+        if self.codes.len() >= MAX_CODES {
+            self.codes.clear();
+            self.names.clear();
+        }
+        let code = self.read(memory, addr).map(Rc::new);
+        self.names.extend(code.iter().map(|code| code.name.clone()));
+        self.codes.insert(addr, code.clone());
+        code
+    }
+
+    /// Whether the instruction at `offset` calls a function of a name that some
+    /// code object has.
+    pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
+        match code.site(offset) {
+            Some(Callee::Named(name)) => self.names.contains(&**name),
+            Some(Callee::Code(_)) => true,
+            Some(Callee::Unknown) | None => false,
+        }
+    }
+
+    fn read(&self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Code> {
+        let offsets = self.offsets;
+        let mut bytes = vec![0; offsets.span];
+        memory.read(addr, &mut bytes).ok()?;
+        let pointer = |offset| Bytes(&bytes).ptr(offset);
+        let objects = Objects::new(memory, &self.layout);
+        let name = objects.text(pointer(offsets.name)?).ok()?;
+        let bytecode = objects.bytes(pointer(offsets.code)?).ok()?;
+        let tuple = |offset| self.tuple(memory, pointer(offset)?);
+        let consts = tuple(offsets.consts)?;
+        let names = tuple(offsets.names)?;
+        let varnames = tuple(offsets.varnames)?;
+        let mut cells = tuple(offsets.cellvars)?;
+        cells.extend(tuple(offsets.freevars)?);
+        let text = |of: &[RemoteAddr], index: u32| {
+            let object = *of.get(usize::try_from(index).ok()?)?;
+            Some(Callee::Named(objects.text(object).ok()?.into()))
+        };
+        let callee = |call: &CallInstruction| match call.callee? {
+            Symbol::Name(index) => text(&names, index),
+            Symbol::Local(index) => text(&varnames, index),
+            Symbol::Cell(index) => text(&cells, index),
+            Symbol::Code(index) => {
+                let code = consts.get(usize::try_from(index).ok()?)?;
+                Some(Callee::Code(*code))
+            }
+        };
+        let calls = Calls::of(&bytecode, self.dialect);
+        let site = |call: &CallInstruction| (call.offset, callee(call).unwrap_or(Callee::Unknown));
+        let sites = calls.instructions.iter().map(site).collect();
+        Some(Code { name, calls, sites })
+    }
+
+    fn tuple(&self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Vec<RemoteAddr>> {
+        let size = self.offsets.tuple_size as u64;
+        let count = memory.read_u64(addr.offset(size)).ok()?;
+        if count > MAX_TUPLE {
+            return None;
+        }
+        let items = addr.offset(self.offsets.tuple_items as u64);
+        let limit = usize::try_from(MAX_TUPLE * 8).ok()?;
+        let bytes = memory.read_vec(items, count * 8, limit).ok()?;
+        let word = |word| Bytes(word).ptr(0).unwrap_or_default();
+        Some(bytes.chunks_exact(8).map(word).collect())
+    }
+}
