@@ -22,7 +22,9 @@ mod thread_id;
 
 pub use code::{CodeCache, CodeError, CodeObject, Place};
 pub use find::{FindError, FoundBy, Image, ImageFiles, ReadSeek, find};
-pub use frames::{MAX_FRAMES, Motion, Position, RawFrame, RawStack, StackError, StackReader};
+pub use frames::{
+    CodeCounter, MAX_FRAMES, Motion, Position, RawFrame, RawStack, StackError, StackReader,
+};
 pub use gil::Gil;
 pub use layout::{Build, DebugOffsetsError, Field, Layout, MissingField, ReleaseLevel, Version};
 pub use lines::LineTable;

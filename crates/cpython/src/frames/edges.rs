@@ -19,7 +19,14 @@ pub(super) struct Calls {
     known: HashSet<Call>,
     /// The places that are known to call something.
     places: HashSet<(RemoteAddr, Position)>,
+    /// How often a caller named a callee that it is not known to call.
+    named: HashMap<Call, u8>,
 }
+
+/// Times that a place which is known to call something must have named another
+/// callee. A copy may hold the place before a call and the name after it; the
+/// same one again would have to be torn alike.
+const NAMED: u8 = 2;
 
 /// A caller's code object and instruction, and the callee's code object; nulls
 /// for the oldest frame, which nobody calls.
@@ -42,9 +49,30 @@ pub(super) fn calls(frames: &[RawFrame]) -> impl Iterator<Item = (Option<&RawFra
 }
 
 impl Calls {
-    /// Whether every call of the stack is known.
-    pub(super) fn know(&self, frames: &[RawFrame]) -> bool {
-        calls(frames).all(|(caller, callee)| self.known.contains(&call(caller, callee)))
+    /// Whether every call of the stack is known, those between the oldest
+    /// `unchanged` frames being so.
+    pub(super) fn know(&self, frames: &[RawFrame], unchanged: usize) -> bool {
+        let changed = frames.len().saturating_sub(unchanged);
+        let mut changed = calls(frames).take(changed);
+        changed.all(|(caller, callee)| self.known.contains(&call(caller, callee)))
+    }
+
+    /// The caller itself names this callee.
+    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        let call = call(Some(caller), callee);
+        if self.known.contains(&call) {
+            return;
+        }
+        if self.named.len() >= MAX_KNOWN {
+            self.named.clear();
+        }
+        let times = self.named.entry(call).or_default();
+        *times = times.saturating_add(1);
+        let place = (caller.code, caller.position);
+        if *times >= NAMED || !self.places.contains(&place) {
+            self.known.insert(call);
+            self.places.insert(place);
+        }
     }
 
     /// Whether every unknown call of `one` comes from a place that is not known
@@ -111,13 +139,13 @@ mod tests {
         let mut calls = Calls::default();
         let quiet = [frame(3, 30, 7), frame(2, 20, 5), frame(1, 10, 1)];
         let moved = [frame(3, 30, 9), frame(2, 20, 6), frame(1, 10, 1)];
-        assert!(!calls.know(&quiet));
+        assert!(!calls.know(&quiet, 0));
         calls.learn(&quiet, &moved);
         // main → 20 stood still; 20 had moved on before it called 30 again.
-        assert!(calls.know(&quiet[1..]));
-        assert!(!calls.know(&quiet));
+        assert!(calls.know(&quiet[1..], 0));
+        assert!(!calls.know(&quiet, 0));
         calls.learn(&quiet, &quiet);
-        assert!(calls.know(&quiet));
+        assert!(calls.know(&quiet, 0));
         // A place that calls 30 cannot be seen calling 40 by a torn copy.
         let other = [frame(3, 40, 2), frame(2, 20, 5), frame(1, 10, 1)];
         assert!(!calls.may_be_new(&other, &quiet));
@@ -131,8 +159,27 @@ mod tests {
         let after = [frame(3, 30, 8), frame(2, 20, 5), frame(1, 10, 1)];
         assert!(calls.may_be_new(&fresh, &after));
         assert!(!calls.may_be_new(&fresh, &quiet));
-        assert!(!calls.know(&fresh));
+        assert!(!calls.know(&fresh, 0));
         // The same functions, but called from another instruction.
-        assert!(!calls.know(&moved));
+        assert!(!calls.know(&moved, 0));
+    }
+
+    /// A caller is believed about a callee at once where nothing else is known,
+    /// and the second time where it is known to call another; what has not
+    /// changed is not asked about.
+    #[test]
+    fn callers_tell() {
+        let mut calls = Calls::default();
+        let main = frame(1, 10, 1);
+        let (one, two) = ([frame(2, 20, 3), main], [frame(2, 30, 3), main]);
+        calls.learn(&one[1..], &one[1..]);
+        assert!(!calls.know(&one, 0));
+        calls.told(&main, &one[0]);
+        assert!(calls.know(&one, 0));
+        calls.told(&main, &two[0]);
+        assert!(!calls.know(&two, 0));
+        assert!(calls.know(&two, 2));
+        calls.told(&main, &two[0]);
+        assert!(calls.know(&two, 0));
     }
 }

@@ -44,6 +44,20 @@ pub enum Position {
 pub struct RawStack {
     /// The frames, newest first; empty when the thread runs no Python.
     pub frames: Vec<RawFrame>,
+    /// The interpreter's count of code objects after the frames were read,
+    /// where it keeps one.
+    pub codes: Option<CodeCounter>,
+}
+
+/// A count that changes whenever a code object of the interpreter goes, or
+/// whenever one comes: while it stands still, an address that was a code
+/// object's is still that code object's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeCounter {
+    /// Whose count it is.
+    pub interpreter: RemoteAddr,
+    /// The count itself.
+    pub count: u64,
 }
 
 /// Why a stack could not be had.

@@ -17,6 +17,8 @@ pub(super) struct FrameLayout {
     /// 3.11: an evaluation loop of its own began with this frame.
     is_entry: Option<usize>,
     tlbc_index: Option<usize>,
+    function: usize,
+    locals: usize,
     /// Owners from this value on are the interpreter's own frames.
     internal_owner: u8,
     /// The owner of frames in chunks.
@@ -36,9 +38,18 @@ pub(super) struct Decoded {
     pub(super) in_chunk: bool,
     /// Its instructions are being executed now; never known from 3.14 on.
     pub(super) executing: bool,
+    /// It waits for what it called, to 3.13; a cleared one has nothing on its stack.
+    pub(super) calling: bool,
     /// C code called it, in 3.11; later such a frame's caller is an entry
     /// frame on the C stack.
     pub(super) entry: bool,
+}
+
+impl Decoded {
+    /// Whether it runs in the evaluation loop of the frame that `previous` names.
+    pub(super) fn shares_loop(&self) -> bool {
+        !self.internal && !self.entry
+    }
 }
 
 /// Code objects are aligned to 16 bytes; what is below is a reference's tag
@@ -54,7 +65,9 @@ impl FrameLayout {
         let stack_top = layout.get(Field::IframeStacktop);
         let is_entry = layout.get(Field::IframeIsEntry);
         let tlbc_index = layout.get(Field::IframeTlbcIndex);
+        let function = layout.need(Field::IframeFunction)?;
         let span = (owner + 1)
+            .max(function + 8)
             .max(previous + 8)
             .max(code + 8)
             .max(instruction + 8)
@@ -74,6 +87,8 @@ impl FrameLayout {
             stack_top,
             is_entry,
             tlbc_index,
+            function,
+            locals: layout.need(Field::IframeLocalsplus)?,
             internal_owner: internal_owner.unwrap_or(u8::MAX),
             thread_owner: layout.need(Field::OwnerThread)?,
             span,
@@ -83,6 +98,21 @@ impl FrameLayout {
     /// Whether an executing frame can be told by a mark of its own.
     pub(super) fn marks_executing(&self) -> bool {
         self.stack_top.is_some()
+    }
+
+    /// Where a frame's locals and stack begin, from its own beginning.
+    pub(super) fn locals(&self) -> usize {
+        self.locals
+    }
+
+    /// The function object that a frame runs.
+    pub(super) fn function(&self, bytes: &[u8]) -> Option<RemoteAddr> {
+        self.reference(bytes.get(self.function..)?)
+    }
+
+    /// The object that a slot refers to.
+    pub(super) fn reference(&self, slot: &[u8]) -> Option<RemoteAddr> {
+        Some(Bytes(slot).ptr(0)?.untagged(TAG_BITS))
     }
 
     /// The frame at `addr`, whose bytes these are; `None` if it was cleared.
@@ -99,9 +129,12 @@ impl FrameLayout {
             Some(offset) => view.u32(offset)?,
             None => 0,
         };
-        let executing = match self.stack_top {
-            Some(offset) => view.i32(offset)? == -1,
-            None => false,
+        let (executing, calling) = match self.stack_top {
+            Some(offset) => {
+                let top = view.i32(offset)?;
+                (top == -1, top > 0)
+            }
+            None => (false, false),
         };
         let entry = match self.is_entry {
             Some(offset) => view.u8(offset)? != 0,
@@ -118,6 +151,7 @@ impl FrameLayout {
             internal,
             in_chunk: usize::from(owner) == self.thread_owner,
             executing,
+            calling,
         })
     }
 }
@@ -168,11 +202,6 @@ const MAX_FRAME: u64 = 1 << 21;
 const CODE_UNIT: u64 = 2;
 
 impl Shape {
-    /// Whether a frame that stands there has not begun.
-    pub(super) fn is_first(&self, position: Position) -> bool {
-        matches!(position, Position::Instruction(at, 0) if at <= self.first)
-    }
-
     /// Whether a frame that stands there can be one of this code object. A
     /// frame that is just being pushed may still hold the instruction of the
     /// one that lay there before.
@@ -261,33 +290,53 @@ impl Shapes {
     }
 }
 
-/// Which instructions end a frame.
+/// A kind of instruction, told by its opcode.
 #[derive(Debug)]
-pub(super) struct Returns {
+pub(super) struct Instructions {
     opcodes: Vec<u8>,
     /// By the instruction's address; bytecode does not change its kind.
     known: HashMap<RemoteAddr, bool>,
 }
 
-/// Addresses remembered before starting anew: more returns than a program runs.
+/// Addresses remembered before starting anew: more than a program has.
 const MAX_KNOWN: usize = 1 << 20;
 
-impl Returns {
-    pub(super) fn new(layout: &Layout) -> Self {
+impl Instructions {
+    fn new(layout: &Layout, fields: &[Field]) -> Self {
+        let opcode = |field: &Field| u8::try_from(layout.get(*field)?).ok();
+        Self {
+            opcodes: fields.iter().filter_map(opcode).collect(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Those that end a frame.
+    pub(super) fn returns(layout: &Layout) -> Self {
         let fields = [
             Field::OpReturnValue,
             Field::OpInstrumentedReturnValue,
             Field::OpReturnConst,
             Field::OpInstrumentedReturnConst,
         ];
-        let opcode = |field| u8::try_from(layout.get(field)?).ok();
-        Self {
-            opcodes: fields.into_iter().filter_map(opcode).collect(),
-            known: HashMap::new(),
-        }
+        Self::new(layout, &fields)
     }
 
-    /// Whether the frame stands at an instruction that ends it.
+    /// Those that call a function which is on their stack.
+    pub(super) fn calls(layout: &Layout) -> Self {
+        let fields = [
+            Field::OpCall,
+            Field::OpCallPyExactArgs,
+            Field::OpCallPyGeneral,
+            Field::OpCallBoundMethodExactArgs,
+            Field::OpCallBoundMethodGeneral,
+            Field::OpCallKw,
+            Field::OpCallKwPy,
+            Field::OpCallKwBoundMethod,
+        ];
+        Self::new(layout, &fields)
+    }
+
+    /// Whether the frame stands at one of them.
     pub(super) fn is_at(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
         let Position::Instruction(at, _) = frame.position else {
             return false;
@@ -296,11 +345,11 @@ impl Returns {
             return *known;
         }
         let mut opcode = [0];
-        let returns = memory.read(at, &mut opcode).is_ok() && self.opcodes.contains(&opcode[0]);
+        let is = memory.read(at, &mut opcode).is_ok() && self.opcodes.contains(&opcode[0]);
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
-        self.known.insert(at, returns);
-        returns
+        self.known.insert(at, is);
+        is
     }
 }

@@ -3,58 +3,66 @@
 //!
 //! The data stack is a list of chunks (`_PyStackChunk`); within one, frames
 //! lie one after another, each naming its caller in `previous`. Two kinds lie
-//! elsewhere and are read one by one: those of generators and coroutines,
-//! inside their objects, and the interpreter's own entry frames, on the C
-//! stack, which run no Python code and are passed over.
+//! elsewhere: those of generators and coroutines, inside their objects, and
+//! the interpreter's own entry frames, on the C stack, which run no Python code
+//! and are passed over.
 //!
 //! # Why a stack read from a moving thread is true
-//! One read copies the newest chunk from its start up to the frames in use: a
-//! few hundred bytes, in about the time of one call or return. *What is in the
-//! copy* decides what the stack is ([`moment`]); `current_frame`, read a
-//! microsecond earlier, only says how far to copy and where to begin when the
-//! newest frame lies in no chunk. So level and chain come from one moment, and
-//! nothing is refused or retried because it moves, which would leave only what
-//! stands still. The copy is nearly but not quite atomic: [`Calls`] holds back
-//! a stack with a call that was never seen standing still.
+//! One call copies the thread state, the data stack and the frames outside it,
+//! where they were last time ([`Look`]). Each piece is nearly a moment in time,
+//! but the pieces are some hundred nanoseconds apart, in which a fast program
+//! calls and returns. So two questions are answered apart:
+//!
+//! - *How deep is the thread?* `current_frame` says so, being what the
+//!   interpreter itself goes by, and it is copied first. Its address alone is an
+//!   unbiased sample of the depth: nothing has been touched before it. (Lines
+//!   of memory that the copying has just taken from the target's processor hold
+//!   up its next store to them, and thereby everything it stores afterwards, so
+//!   what is copied later shows moments before such stores too often. Measured
+//!   on 3.14: deciding by what is in the copied chunk puts the innermost level
+//!   15 points below the truth; `current_frame` copied first is within one.)
+//! - *Which stack is there, given that depth?* A copy of the chunk in which the
+//!   frame at that address is the newest, by its marks of life ([`newest`]). If
+//!   this look's copy is not one, the next look is taken: a later moment at
+//!   which the thread was at the same depth. The depth is never given up for
+//!   another that is easier to read, so nothing is refused because it moves,
+//!   which would leave only what stands still.
+//!
+//! A copy is nearly but not quite atomic. [`Calls`] holds back a stack with a
+//! call that was never seen standing still, nor named by the caller itself.
 
+mod entry;
 mod frame;
-mod moment;
-mod walk;
+mod known;
+mod look;
+mod newest;
 
 use std::collections::HashMap;
 
-use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use super::edges::Calls;
-use super::{Motion, RawFrame, RawStack, StackError, Steps};
+use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
-use frame::{Decoded, FrameLayout, Returns, Shapes};
-use walk::Chunks;
+use entry::{COUNTER_BYTES, Entry, EntryLayout};
+use frame::{Decoded, FrameLayout, Instructions, Shapes};
+use known::{Known, MAX_CHUNK};
+use look::Look;
+use newest::Fit;
 
 /// Reads stacks that lie in data-stack chunks.
 #[derive(Debug)]
 pub(super) struct DataStack {
-    entry: Entry,
+    entry: EntryLayout,
     chunk: ChunkLayout,
     frame: FrameLayout,
     shapes: Shapes,
-    /// How large the newest chunks are; they seldom change.
-    chunk_sizes: HashMap<RemoteAddr, u64>,
-    returns: Returns,
+    returns: Instructions,
+    call_sites: Instructions,
     calls: Calls,
-    /// Whose turn it is at a moment between two frames.
-    turn: bool,
-}
-
-/// How a thread state leads to its newest frame and chunk.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    /// `tstate->current_frame`, or `tstate->cframe`.
-    frame: usize,
-    /// `cframe->current_frame`, in 3.11 and 3.12.
-    through: Option<usize>,
-    /// `tstate->datastack_chunk`
-    chunk: usize,
+    threads: HashMap<RemoteAddr, Known>,
+    look: Look,
+    plan: Vec<(RemoteAddr, usize)>,
 }
 
 /// `_PyStackChunk` (`Include/cpython/pystate.h`).
@@ -62,40 +70,55 @@ struct Entry {
 struct ChunkLayout {
     previous: usize,
     size: usize,
-    data: usize,
+    /// The bytes that hold both.
+    span: usize,
 }
 
-/// Looks taken to learn the calls of a stack that has unknown ones. A call
-/// that lives shorter than a look takes is learnt when two looks happen to
-/// find it at the same place.
-const LOOKS: usize = 8;
+/// What one look showed before any frame was decoded.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// The current frame; null when the thread runs no Python.
+    current: RemoteAddr,
+    /// The newest chunk.
+    chunk: RemoteAddr,
+    codes: Option<CodeCounter>,
+}
+
+/// Looks taken to find the thread at the same depth again, and to learn the
+/// calls of its stack. A thread is at a depth where it spends a tenth of its
+/// time in four of five tries.
+const LOOKS: usize = 16;
+/// Looks taken where it does not come back to that depth.
+const LOOKS_ANYWHERE: usize = 4;
+/// Times that a look is planned anew because the stack was not where it was.
+const PLANS: usize = 4;
+/// Threads remembered before starting anew.
+const MAX_THREADS: usize = 1 << 16;
+/// Chunks of one thread: more than [`super::MAX_FRAMES`] frames fill.
+const MAX_CHUNKS: usize = 1 << 13;
+/// Bytes between two frames, one of which called the other, that are searched
+/// for the callee: more than a function has locals and stack.
+const MAX_SEARCHED: usize = 1 << 16;
 
 impl DataStack {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
-        let (frame, through) = match layout.get(Field::TstateCurrentFrame) {
-            Some(current) => (current, None),
-            None => (
-                layout.need(Field::TstateCframe)?,
-                Some(layout.need(Field::CframeCurrentFrame)?),
-            ),
-        };
+        let previous = layout.need(Field::ChunkPrevious)?;
+        let size = layout.need(Field::ChunkSize)?;
         Ok(Self {
-            entry: Entry {
-                frame,
-                through,
-                chunk: layout.need(Field::TstateDatastackChunk)?,
-            },
+            entry: EntryLayout::new(layout)?,
             chunk: ChunkLayout {
-                previous: layout.need(Field::ChunkPrevious)?,
-                size: layout.need(Field::ChunkSize)?,
-                data: layout.need(Field::ChunkData)?,
+                previous,
+                size,
+                span: previous.max(size) + 8,
             },
             frame: FrameLayout::new(layout)?,
             shapes: Shapes::new(layout)?,
-            chunk_sizes: HashMap::new(),
-            returns: Returns::new(layout),
+            returns: Instructions::returns(layout),
+            call_sites: Instructions::calls(layout),
             calls: Calls::default(),
-            turn: false,
+            threads: HashMap::new(),
+            look: Look::default(),
+            plan: Vec::new(),
         })
     }
 
@@ -105,122 +128,342 @@ impl DataStack {
         thread: RemoteAddr,
         motion: Motion,
     ) -> Result<RawStack, StackError> {
-        if motion == Motion::Stopped {
-            let (newest, chunk) = self.entry.read(memory, thread)?;
-            let mut chunks = Chunks::new(self.chunk, chunk);
-            let frames = self.follow(memory, &mut chunks, newest)?;
-            return Ok(RawStack { frames });
+        if self.threads.len() >= MAX_THREADS && !self.threads.contains_key(&thread) {
+            self.threads.clear();
         }
-        // A frame that lies in no chunk may be gone before it is read.
-        let first = match self.glimpse(memory, thread) {
-            Err(_) => self.glimpse(memory, thread)?,
-            first => first?,
+        let mut known = self.threads.remove(&thread).unwrap_or_default();
+        let stack = match motion {
+            Motion::Stopped => self.read_stopped(memory, thread, &mut known),
+            Motion::Running => self.read_running(memory, thread, &mut known),
         };
-        if self.calls.know(&first) {
-            return Ok(RawStack { frames: first });
-        }
-        // It is the first look that counts, whatever the others show: else
-        // only what stands still would be left.
-        let mut last = None;
-        for _ in 0..LOOKS {
-            // A look that fails only teaches nothing.
-            let Ok(next) = self.glimpse(memory, thread) else {
-                continue;
-            };
-            self.calls.learn(last.as_deref().unwrap_or(&first), &next);
-            let new = last.is_none() && self.calls.may_be_new(&first, &next);
-            if new || self.calls.know(&first) {
-                return Ok(RawStack { frames: first });
-            }
-            last = Some(next);
-        }
-        Err(StackError::Torn)
+        self.threads.insert(thread, known);
+        stack
     }
 
-    /// The stack at one moment, of a thread that runs.
-    fn glimpse(
+    fn read_stopped(
         &mut self,
         memory: &dyn Memory,
         thread: RemoteAddr,
-    ) -> Result<Vec<RawFrame>, StackError> {
-        let (newest, chunk) = self.entry.read(memory, thread)?;
-        if newest.is_null() {
-            return Ok(Vec::new());
+        known: &mut Known,
+    ) -> Result<RawStack, StackError> {
+        let seen = self.look(memory, thread, known)?;
+        let frames = self.follow(memory, known, seen, seen.current)?;
+        known.age();
+        Ok(RawStack {
+            frames,
+            codes: seen.codes,
+        })
+    }
+
+    fn read_running(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+    ) -> Result<RawStack, StackError> {
+        let first = self.look(memory, thread, known)?;
+        let aim = first.current;
+        if aim.is_null() {
+            return Ok(RawStack::default());
         }
-        let mut chunks = Chunks::new(self.chunk, chunk);
-        let sizes = &mut self.chunk_sizes;
-        let top = match chunks.copy_newest(memory, newest, self.frame.span, sizes)? {
-            true => self.top(memory, &chunks, newest)?,
-            false => newest,
+        let mut failure = StackError::Torn;
+        // The first stack at that depth, held for a call that is not known yet.
+        let mut candidate: Option<RawStack> = None;
+        // A stack that seems to go on above that depth.
+        let mut below: Option<RawStack> = None;
+        // The look before: what it showed, and whether the aim was current then.
+        let mut last: Option<(Vec<RawFrame>, bool)> = None;
+        for turn in 0..LOOKS {
+            let seen = match turn {
+                0 => first,
+                _ => self.look(memory, thread, known)?,
+            };
+            let was_current = last.as_ref().is_some_and(|(_, current)| *current);
+            if was_current && seen.current == aim && below.is_some() {
+                // Current before the copy and after it: it is what executes, and
+                // what looks alive above it is not.
+                break;
+            }
+            let (fit, frames) = match self.fitting(memory, known, seen, aim) {
+                Ok(found) => found,
+                Err(error) => {
+                    failure = error;
+                    last = None;
+                    continue;
+                }
+            };
+            if let Some((last, _)) = &last {
+                self.calls.learn(last, &frames);
+            }
+            let stack = RawStack {
+                frames: frames.clone(),
+                codes: seen.codes,
+            };
+            if self.believes(memory, known, &frames) {
+                if fit == Fit::Newest {
+                    return Ok(accept(known, stack));
+                }
+                below = Some(stack);
+            } else if let Some(held) = candidate.take_if(|held| {
+                self.calls.know(&held.frames, 0) || self.calls.may_be_new(&held.frames, &frames)
+            }) {
+                return Ok(accept(known, held));
+            } else {
+                candidate.get_or_insert(stack);
+            }
+            last = Some((frames, seen.current == aim));
+        }
+        match below.or_else(|| self.anywhere(memory, thread, known)) {
+            Some(stack) => Ok(accept(known, stack)),
+            None => Err(failure),
+        }
+    }
+
+    /// The stack at any depth, for a thread that does not come back to the one
+    /// it was at.
+    fn anywhere(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+    ) -> Option<RawStack> {
+        for _ in 0..LOOKS_ANYWHERE {
+            let seen = self.look(memory, thread, known).ok()?;
+            let found = self.fitting(memory, known, seen, seen.current);
+            if let Ok((Fit::Newest, frames)) = found
+                && self.believes(memory, known, &frames)
+            {
+                let codes = seen.codes;
+                return Some(RawStack { frames, codes });
+            }
+        }
+        None
+    }
+
+    /// The stack whose newest frame is `aim`, as the last look copied it.
+    fn fitting(
+        &mut self,
+        memory: &dyn Memory,
+        known: &mut Known,
+        seen: Seen,
+        aim: RemoteAddr,
+    ) -> Result<(Fit, Vec<RawFrame>), StackError> {
+        let newest = self.decode(memory, known, seen, aim)?;
+        let fit = self.fit(memory, known, &newest);
+        let fit = fit.ok_or(StackError::Torn)?;
+        let frames = self.follow(memory, known, seen, aim)?;
+        known.age();
+        Ok((fit, frames))
+    }
+
+    /// Whether every call of the stack is known to happen.
+    fn believes(&mut self, memory: &dyn Memory, known: &Known, frames: &[RawFrame]) -> bool {
+        let unchanged = known.unchanged(frames);
+        if self.calls.know(frames, unchanged) {
+            return true;
+        }
+        for (callee, caller) in frames.iter().zip(frames.iter().skip(1)) {
+            if self.is_calling(memory, caller) && self.names(caller, callee).unwrap_or(false) {
+                self.calls.told(caller, callee);
+            }
+        }
+        self.calls.know(frames, unchanged)
+    }
+
+    /// Whether the frame is at a call for certain, by the mark of its version.
+    fn is_calling(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
+        if !self.frame.marks_executing() {
+            return self.call_sites.is_at(memory, frame);
+        }
+        let bytes = self.look.slice(frame.addr, self.frame.span);
+        let decoded = bytes.and_then(|bytes| self.frame.decode(frame.addr, bytes));
+        decoded.is_some_and(|decoded| decoded.calling)
+    }
+
+    /// Whether the caller itself says whom it calls: the function that is called
+    /// stays on its caller's stack until the result takes its place (`CALL`,
+    /// `Python/bytecodes.c`; `Python/ceval.c` in 3.11).
+    fn names(&self, caller: &RawFrame, callee: &RawFrame) -> Option<bool> {
+        let locals = self.frame.locals();
+        let between = usize::try_from(callee.addr.checked_sub(caller.addr)?).ok()?;
+        let len = between
+            .checked_sub(locals)
+            .filter(|len| *len < MAX_SEARCHED)?;
+        let slots = self.look.slice(caller.addr.offset(locals as u64), len)?;
+        let header = self.look.slice(callee.addr, self.frame.span)?;
+        let function = self.frame.function(header).filter(|f| !f.is_null())?;
+        let mut slots = slots.chunks_exact(8).map(|slot| self.frame.reference(slot));
+        Some(slots.any(|slot| slot == Some(function)))
+    }
+
+    /// Copies the thread state and what its stack was in last time.
+    fn look(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+    ) -> Result<Seen, StackError> {
+        let start = thread.offset(self.entry.first as u64);
+        // Once read it stays what it was: the first answer is the unbiased one.
+        let mut current = None;
+        let mut turn = 0;
+        loop {
+            turn += 1;
+            self.plan.clear();
+            self.plan.push((start, self.entry.span));
+            if !known.through.is_null() {
+                self.plan.push((known.through, 8));
+            }
+            self.plan.extend(known.chunks());
+            let span = self.frame.span;
+            self.plan.extend(known.outside().map(|addr| (addr, span)));
+            let counter = self.entry.counter_at(known.interpreter);
+            // Last, so that what it vouches for was copied before.
+            self.plan.extend(counter.map(|at| (at, COUNTER_BYTES)));
+            let filled = self.look.take(memory, &self.plan);
+            if filled < self.plan.len() {
+                if filled == 0 {
+                    // Says why.
+                    self.look.add(memory, start, self.entry.span)?;
+                }
+                known.forget();
+            }
+            let bytes = self.look.slice(start, self.entry.span);
+            let entry = bytes.and_then(|bytes| self.entry.decode(bytes));
+            let entry = entry.ok_or(StackError::Garbage(thread))?;
+            let again = turn < PLANS;
+            if current.is_none() {
+                current = self.current(known, &entry);
+            }
+            let moved = entry.interpreter != known.interpreter;
+            known.interpreter = entry.interpreter;
+            let replan = match current {
+                Some(current) if current.is_null() => false,
+                Some(_) => !known.covers(entry.chunk, entry.top) || filled < self.plan.len(),
+                None => true,
+            };
+            if again && (replan || (moved && counter != self.entry.counter_at(entry.interpreter))) {
+                continue;
+            }
+            let codes = counter.filter(|_| !moved).and_then(|at| {
+                let count = self.entry.counter(self.look.slice(at, COUNTER_BYTES)?)?;
+                let interpreter = entry.interpreter;
+                Some(CodeCounter { interpreter, count })
+            });
+            return Ok(Seen {
+                current: current.ok_or(StackError::Torn)?,
+                chunk: entry.chunk,
+                codes,
+            });
+        }
+    }
+
+    /// The current frame, if what leads to it was copied too.
+    fn current(&self, known: &mut Known, entry: &Entry) -> Option<RemoteAddr> {
+        let Some(at) = self.entry.through(entry) else {
+            return Some(entry.frame);
         };
-        self.follow(memory, &mut chunks, top)
+        if at != known.through {
+            known.through = at;
+            return None;
+        }
+        Bytes(self.look.slice(at, 8)?).ptr(0)
     }
 
     /// Follows `previous` from a frame to the oldest.
     fn follow(
-        &self,
+        &mut self,
         memory: &dyn Memory,
-        chunks: &mut Chunks,
+        known: &mut Known,
+        seen: Seen,
         newest: RemoteAddr,
     ) -> Result<Vec<RawFrame>, StackError> {
-        let mut frames = Vec::new();
+        let mut frames = Vec::with_capacity(known.believed.len() + 4);
         let mut addr = newest;
+        let mut callee: Option<Decoded> = None;
         let mut steps = Steps::default();
         while !addr.is_null() {
             steps.count(addr)?;
-            let decoded = self.decode(memory, chunks, addr)?;
+            let decoded = self.decode(memory, known, seen, addr)?;
+            let floats = decoded.internal || !decoded.in_chunk;
+            if floats {
+                known.meet_outside(addr);
+            }
             // A generator that has stopped since has no caller any more; what
             // runs in one was called by somebody.
-            let floats = !decoded.internal && !decoded.in_chunk;
-            if floats && decoded.previous.is_null() {
+            if floats && !decoded.internal && decoded.previous.is_null() {
                 return Err(StackError::Garbage(addr));
+            }
+            // A frame that executes has not called one in its own loop.
+            if decoded.executing && callee.is_some_and(|callee| callee.shares_loop()) {
+                return Err(StackError::Torn);
             }
             if !decoded.internal {
                 frames.push(decoded.frame);
             }
+            callee = Some(decoded);
             addr = decoded.previous;
         }
         Ok(frames)
     }
 
+    /// The frame at `addr`, as the last look copied it, or copied now, with its
+    /// chunk if it lies in one.
     fn decode(
-        &self,
+        &mut self,
         memory: &dyn Memory,
-        chunks: &mut Chunks,
+        known: &mut Known,
+        seen: Seen,
         addr: RemoteAddr,
     ) -> Result<Decoded, StackError> {
-        let garbage = StackError::Garbage(addr);
-        let bytes = chunks.frame(memory, addr, self.frame.span)?;
-        self.frame.decode(addr, &bytes).ok_or(garbage)
+        let span = self.frame.span;
+        if self.look.slice(addr, span).is_none() {
+            match self.chunk_of(memory, seen.chunk, addr) {
+                Some((chunk, offset)) => {
+                    self.look.add(memory, chunk, offset + span)?;
+                    known.meet_chunk(chunk, offset + span);
+                }
+                None => self.look.add(memory, addr, span)?,
+            }
+        }
+        let bytes = self.look.slice(addr, span);
+        let decoded = bytes.and_then(|bytes| self.frame.decode(addr, bytes));
+        decoded.ok_or(StackError::Garbage(addr))
+    }
+
+    /// The chunk that `addr` lies in, and how far into it.
+    fn chunk_of(
+        &self,
+        memory: &dyn Memory,
+        newest: RemoteAddr,
+        addr: RemoteAddr,
+    ) -> Option<(RemoteAddr, usize)> {
+        let mut chunk = newest;
+        let mut own = [0; 64];
+        for _ in 0..MAX_CHUNKS {
+            if chunk.is_null() {
+                break;
+            }
+            let header = match self.look.slice(chunk, self.chunk.span) {
+                Some(header) => header,
+                None => {
+                    let own = own.get_mut(..self.chunk.span)?;
+                    memory.read(chunk, own).ok()?;
+                    own
+                }
+            };
+            let view = Bytes(header);
+            let size = view.u64(self.chunk.size)?.min(MAX_CHUNK);
+            if let Some(offset) = addr.checked_sub(chunk).filter(|offset| *offset < size) {
+                return Some((chunk, usize::try_from(offset).ok()?));
+            }
+            chunk = view.ptr(self.chunk.previous)?;
+        }
+        None
     }
 }
 
-impl Entry {
-    /// The newest frame and the newest chunk, in one read where they are together.
-    fn read(
-        &self,
-        memory: &dyn Memory,
-        thread: RemoteAddr,
-    ) -> Result<(RemoteAddr, RemoteAddr), ReadError> {
-        let first = self.frame.min(self.chunk);
-        let span = self.frame.max(self.chunk) + 8 - first;
-        let mut bytes = [0; 512];
-        let Some(bytes) = bytes.get_mut(..span) else {
-            // No version has them this far apart.
-            let frame = memory.read_ptr(thread.offset(self.frame as u64))?;
-            let chunk = memory.read_ptr(thread.offset(self.chunk as u64))?;
-            return Ok((self.resolve(memory, frame)?, chunk));
-        };
-        memory.read(thread.offset(first as u64), bytes)?;
-        let view = Bytes(bytes);
-        let at = |offset: usize| view.ptr(offset - first).unwrap_or_default();
-        Ok((self.resolve(memory, at(self.frame))?, at(self.chunk)))
-    }
-
-    fn resolve(&self, memory: &dyn Memory, frame: RemoteAddr) -> Result<RemoteAddr, ReadError> {
-        match self.through {
-            Some(current) if !frame.is_null() => memory.read_ptr(frame.offset(current as u64)),
-            _ => Ok(frame),
-        }
-    }
+fn accept(known: &mut Known, stack: RawStack) -> RawStack {
+    known.believed.clone_from(&stack.frames);
+    stack
 }

@@ -1,0 +1,161 @@
+use firefinch_memory::RemoteAddr;
+
+use crate::frames::RawFrame;
+
+/// Where a thread's stack was found last time, which is what the next look
+/// copies: stacks change at their newest end only, and seldom move.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Where the current frame is kept, in 3.11 and 3.12.
+    pub(super) through: RemoteAddr,
+    pub(super) interpreter: RemoteAddr,
+    /// Chunks that frames were in, newest first, and how much of them to copy.
+    chunks: Vec<(RemoteAddr, usize)>,
+    outside: Vec<Outside>,
+    /// The last stack that was believed, newest frame first.
+    pub(super) believed: Vec<RawFrame>,
+}
+
+/// A frame that lies in no chunk: a generator's, or the interpreter's own.
+#[derive(Clone, Copy, Debug)]
+struct Outside {
+    addr: RemoteAddr,
+    /// Looks since it was part of a stack.
+    unused: u8,
+}
+
+/// Chunks start at 16 KiB and double until a frame fits (`push_chunk`,
+/// `Python/pystate.c`); a frame has at most a few million locals.
+pub(super) const MAX_CHUNK: u64 = 64 << 20;
+/// Copied beyond the frames in use: a few calls more.
+const MARGIN: u64 = 512;
+/// Copied needlessly before less is copied.
+const SLACK: usize = 4096;
+const PAGE: u64 = 4096;
+/// Copied ahead at most; the rest of a longer chain is read when it is met.
+const MAX_CHUNKS: usize = 512;
+const MAX_OUTSIDE: usize = 256;
+/// Looks for which a frame outside is copied without being met.
+const PATIENCE: u8 = 4;
+
+impl Known {
+    /// What the next look copies after the thread state.
+    pub(super) fn chunks(&self) -> &[(RemoteAddr, usize)] {
+        &self.chunks
+    }
+
+    /// Whether `addr` lies in what is copied of the chunks.
+    pub(super) fn is_in_chunk(&self, addr: RemoteAddr) -> bool {
+        let inside = |(start, len): &(RemoteAddr, usize)| {
+            addr.checked_sub(*start)
+                .is_some_and(|offset| offset < *len as u64)
+        };
+        self.chunks.iter().any(inside)
+    }
+
+    pub(super) fn outside(&self) -> impl Iterator<Item = RemoteAddr> {
+        self.outside.iter().map(|outside| outside.addr)
+    }
+
+    /// Whether a look that was planned like this has copied all of `chunk` that
+    /// is in use, up to `top`; if not, the next one will.
+    pub(super) fn covers(&mut self, chunk: RemoteAddr, top: RemoteAddr) -> bool {
+        let used = top.checked_sub(chunk).filter(|used| *used <= MAX_CHUNK);
+        let Some(used) = used.filter(|_| !chunk.is_null()) else {
+            let had = !self.chunks.is_empty();
+            self.chunks.clear();
+            return !had;
+        };
+        // Within the page of the last frame there is nothing unmapped.
+        let page_end = (chunk.get() + used).next_multiple_of(PAGE) - chunk.get();
+        let wanted = (used + MARGIN).min(page_end);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let used = usize::try_from(used).unwrap_or(usize::MAX);
+        if let Some(index) = self.chunks.iter().position(|(start, _)| *start == chunk) {
+            // Those before it were newer, and are gone.
+            let newest = index == 0;
+            self.chunks.drain(..index);
+            let Some((_, len)) = self.chunks.first_mut() else {
+                return false;
+            };
+            let enough = *len >= used && *len <= wanted.saturating_add(SLACK);
+            if !enough {
+                *len = wanted;
+            }
+            return enough && newest;
+        }
+        self.chunks.insert(0, (chunk, wanted));
+        self.chunks.truncate(MAX_CHUNKS);
+        false
+    }
+
+    /// A frame was met in this older chunk, which ends `len` bytes into it.
+    pub(super) fn meet_chunk(&mut self, chunk: RemoteAddr, len: usize) {
+        if let Some((_, known)) = self.chunks.iter_mut().find(|(start, _)| *start == chunk) {
+            *known = len.max(*known);
+        } else if self.chunks.len() < MAX_CHUNKS {
+            self.chunks.push((chunk, len));
+        }
+    }
+
+    /// A frame was met that lies in no chunk.
+    pub(super) fn meet_outside(&mut self, addr: RemoteAddr) {
+        if let Some(outside) = self.outside.iter_mut().find(|o| o.addr == addr) {
+            outside.unused = 0;
+        } else if self.outside.len() < MAX_OUTSIDE {
+            self.outside.push(Outside { addr, unused: 0 });
+        }
+    }
+
+    /// A whole stack was followed: what was not met for a while is not copied again.
+    pub(super) fn age(&mut self) {
+        for outside in &mut self.outside {
+            outside.unused = outside.unused.saturating_add(1);
+        }
+        self.outside.retain(|outside| outside.unused <= PATIENCE);
+    }
+
+    /// Nothing of what was known could be read.
+    pub(super) fn forget(&mut self) {
+        self.chunks.clear();
+        self.outside.clear();
+        self.through = RemoteAddr::NULL;
+    }
+
+    /// How many of the oldest frames are those of the last stack that was
+    /// believed, in the same places.
+    pub(super) fn unchanged(&self, frames: &[RawFrame]) -> usize {
+        let pairs = frames.iter().rev().zip(self.believed.iter().rev());
+        pairs.take_while(|(now, before)| now == before).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A look is planned anew when the stack outgrows what is copied, moves to
+    /// another chunk, or has shrunk a lot; not for a call more or less.
+    #[test]
+    fn the_plan_follows_the_stack() {
+        let at = RemoteAddr::new;
+        let mut known = Known::default();
+        assert!(!known.covers(at(0x10000), at(0x10100)));
+        assert!(known.covers(at(0x10000), at(0x10100)));
+        assert!(known.covers(at(0x10000), at(0x10200)));
+        assert!(!known.covers(at(0x10000), at(0x10800)));
+        assert!(known.covers(at(0x10000), at(0x10800)));
+        // Into a new chunk and back again.
+        assert!(!known.covers(at(0x20000), at(0x20100)));
+        assert_eq!(known.chunks().len(), 2);
+        assert!(!known.covers(at(0x10000), at(0x10800)));
+        assert_eq!(known.chunks().len(), 1);
+        assert!(known.covers(at(0x10000), at(0x10800)));
+        // Nothing beyond the page of the last frame is touched.
+        assert!(!known.covers(at(0x10000), at(0x10ff8)));
+        assert_eq!(known.chunks(), [(at(0x10000), 0x1000)]);
+        // A top that is nowhere near the chunk is not believed.
+        assert!(!known.covers(at(0x10000), at(0x9000)));
+        assert!(known.chunks().is_empty());
+    }
+}

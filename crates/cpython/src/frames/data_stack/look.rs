@@ -1,0 +1,130 @@
+use std::cell::Cell;
+use std::ops::Range as Span;
+
+use firefinch_memory::{Memory, Range, ReadError, RemoteAddr};
+
+/// Pieces of the target's memory, copied by one call where that is possible.
+///
+/// The pieces are copied in the order in which they were planned, a fraction of
+/// a microsecond apart; each one by itself is nearly a moment in time.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    parts: Vec<Part>,
+    bytes: Vec<u8>,
+    /// The piece found last: frames follow one another in it.
+    found: Cell<usize>,
+}
+
+#[derive(Debug)]
+struct Part {
+    start: RemoteAddr,
+    at: Span<usize>,
+}
+
+/// All pieces together, in bytes: a recursion that fills more has no fast path.
+const MAX_BYTES: usize = 64 << 20;
+
+impl Look {
+    /// Forgets what was copied, and copies these pieces; how many of them,
+    /// counted from the first, could be read. Those are what
+    /// [`slice`](Self::slice) then finds.
+    pub(super) fn take(&mut self, memory: &dyn Memory, plan: &[(RemoteAddr, usize)]) -> usize {
+        self.parts.clear();
+        let mut end = 0;
+        for (start, len) in plan {
+            if end + len > MAX_BYTES {
+                break;
+            }
+            let at = end..end + len;
+            end = at.end;
+            self.parts.push(Part { start: *start, at });
+        }
+        self.bytes.resize(end, 0);
+        let mut rest = self.bytes.as_mut_slice();
+        let mut ranges = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            let (buf, after) = rest.split_at_mut(part.at.len());
+            rest = after;
+            let addr = part.start;
+            ranges.push(Range { addr, buf });
+        }
+        let filled = memory.read_scattered(&mut ranges);
+        self.parts.truncate(filled);
+        filled
+    }
+
+    /// Copies one piece more.
+    pub(super) fn add(
+        &mut self,
+        memory: &dyn Memory,
+        start: RemoteAddr,
+        len: usize,
+    ) -> Result<(), ReadError> {
+        let end = self.parts.last().map_or(0, |part| part.at.end);
+        let len = len.min(MAX_BYTES);
+        self.bytes.resize(end + len, 0);
+        let buf = self.bytes.get_mut(end..).unwrap_or_default();
+        memory.read(start, buf)?;
+        let at = end..end + len;
+        self.parts.push(Part { start, at });
+        Ok(())
+    }
+
+    /// `len` bytes at `addr`, if they were copied in one piece.
+    pub(super) fn slice(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+        let found = self.found.get();
+        let near = self
+            .parts
+            .get(found)
+            .and_then(|part| self.of(part, addr, len));
+        if near.is_some() {
+            return near;
+        }
+        self.parts.iter().enumerate().find_map(|(index, part)| {
+            let bytes = self.of(part, addr, len)?;
+            self.found.set(index);
+            Some(bytes)
+        })
+    }
+
+    fn of(&self, part: &Part, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+        let skip = usize::try_from(addr.checked_sub(part.start)?).ok()?;
+        let from = part.at.start.checked_add(skip)?;
+        let to = from.checked_add(len).filter(|to| *to <= part.at.end)?;
+        self.bytes.get(from..to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firefinch_memory::Snapshot;
+
+    /// What was copied is found, and nothing across the end of a piece, of a
+    /// piece that could not be read, or of a look before.
+    #[test]
+    fn only_what_was_copied_is_found() {
+        let at = RemoteAddr::new;
+        let mut memory = Snapshot::new();
+        memory.insert(at(0x1000), (0..64).collect());
+        memory.insert(at(0x2000), vec![7; 16]);
+        let mut look = Look::default();
+        let plan = [
+            (at(0x1000), 32),
+            (at(0x2000), 8),
+            (at(0x3000), 8),
+            (at(0x1020), 8),
+        ];
+        assert_eq!(look.take(&memory, &plan), 2);
+        assert_eq!(look.slice(at(0x1008), 4), Some(&[8, 9, 10, 11][..]));
+        assert_eq!(look.slice(at(0x2000), 8), Some(&[7; 8][..]));
+        assert_eq!(look.slice(at(0x101e), 4), None);
+        assert_eq!(look.slice(at(0x1020), 1), None);
+        assert_eq!(look.slice(at(0xfff), 2), None);
+        look.add(&memory, at(0x1020), 8).unwrap();
+        assert_eq!(look.slice(at(0x1020), 1), Some(&[32][..]));
+        assert!(look.add(&memory, at(0x3000), 8).is_err());
+        assert_eq!(look.take(&memory, &plan[1..2]), 1);
+        assert_eq!(look.slice(at(0x1008), 4), None);
+    }
+}

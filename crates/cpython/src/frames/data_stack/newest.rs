@@ -1,0 +1,98 @@
+//! Which frame is the newest, by its marks of life.
+//!
+//! - To 3.13 `stacktop` is −1 in a frame that executes
+//!   (`_PyFrame_GetStackPointer`, `Include/internal/pycore_frame.h`), and in
+//!   one that called C code, which may have begun a loop of its own above it;
+//!   the height of its stack in one that waits for what it called, and 0 in
+//!   one that was cleared.
+//! - From 3.14 on a popped frame has no code (`clear_thread_frame`,
+//!   `Python/ceval.c`), so the highest one that has is the newest, or is just
+//!   being popped if it stands at a return.
+
+use firefinch_memory::Memory;
+
+use super::DataStack;
+use super::frame::Decoded;
+use super::known::Known;
+
+/// How a frame stands in a copy, given that it could be executing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// It is the newest.
+    Newest,
+    /// It waits for what it called, or what lies above it looks like that.
+    Below,
+}
+
+impl DataStack {
+    /// Whether the frame is the newest in the last look's copy; `None` if it
+    /// does not execute there.
+    pub(super) fn fit(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        newest: &Decoded,
+    ) -> Option<Fit> {
+        if newest.internal {
+            return Some(Fit::Newest);
+        }
+        let marked = self.frame.marks_executing();
+        if marked && !newest.executing {
+            return self.waits(memory, newest).then_some(Fit::Below);
+        }
+        if !newest.in_chunk {
+            return Some(Fit::Newest);
+        }
+        let shape = self.shapes.get(memory, newest.frame.code)?;
+        if !shape.has(newest.frame.position) {
+            // Another code object lies where that one lay.
+            self.shapes.forget();
+            return None;
+        }
+        let Some(above) = self.above(memory, newest) else {
+            return Some(Fit::Newest);
+        };
+        let lives = match marked {
+            true => above.executing,
+            false => !self.returns.is_at(memory, &above.frame),
+        };
+        // A loop of its own has an entry frame between.
+        let called = above.previous == newest.frame.addr
+            || above.entry
+            || !known.is_in_chunk(above.previous);
+        match lives && called {
+            true => Some(Fit::Below),
+            false => Some(Fit::Newest),
+        }
+    }
+
+    /// The frame that lies directly above one in the data stack, alive or not.
+    fn above(&mut self, memory: &dyn Memory, frame: &Decoded) -> Option<Decoded> {
+        let shape = self.shapes.get(memory, frame.frame.code)?;
+        let addr = frame.frame.addr.offset(shape.size);
+        let bytes = self.look.slice(addr, self.frame.span)?;
+        let above = self.frame.decode(addr, bytes)?;
+        above.in_chunk.then_some(above)
+    }
+
+    /// Whether a frame waits for what it called, to 3.13: a frame that executes
+    /// lies above it, each called by the one below. The height of its own stack
+    /// is no proof, as it stays behind when the frame is popped.
+    fn waits(&mut self, memory: &dyn Memory, frame: &Decoded) -> bool {
+        let mut below = *frame;
+        for _ in 0..MAX_ABOVE {
+            let above = self.above(memory, &below);
+            let Some(above) = above.filter(|above| above.previous == below.frame.addr) else {
+                return false;
+            };
+            if !below.calling || above.executing {
+                return below.calling;
+            }
+            below = above;
+        }
+        false
+    }
+}
+
+/// Calls that are followed upwards; more of them do not begin within a microsecond.
+const MAX_ABOVE: usize = 32;
