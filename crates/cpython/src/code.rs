@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use firefinch_memory::{Bytes, Memory, Range, ReadError, RemoteAddr};
 
-use crate::frames::{Position, RawFrame};
+use crate::frames::{CodeCounter, Position, RawFrame, RawStack};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::{LineEncoding, LineTable};
 use crate::object::{ObjectError, Objects};
@@ -70,13 +71,58 @@ impl From<ReadError> for CodeError {
     }
 }
 
+/// A thread's stack in the source's terms, kept from one look at the thread to
+/// the next, so that what has not changed is not resolved again.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Oldest first, as long as the places.
+    frames: Vec<RawFrame>,
+    places: Vec<Place>,
+    proof: Option<Proof>,
+}
+
+impl Resolved {
+    /// Where each frame stands, oldest first.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+}
+
+/// Since when a code object is known to be the one that was decoded.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    codes: Option<CodeCounter>,
+    at: Instant,
+}
+
+impl Proof {
+    /// Whether it holds for a stack that was read now.
+    fn holds(self, codes: Option<CodeCounter>) -> bool {
+        match codes {
+            Some(codes) => self.codes == Some(codes),
+            None => self.at.elapsed() < TRUSTED,
+        }
+    }
+}
+
+/// How long a code object is taken for what it was without a look, where no
+/// counter tells: shorter than the interval of most recordings, so that those
+/// look at every sample, and one at a higher rate is never further behind.
+const TRUSTED: Duration = Duration::from_micros(900);
+
 /// Decoded code objects of one interpreter process.
 ///
 /// An address alone does not identify a code object: it may be freed and
 /// another one made in its place. So each entry keeps the bytes of the object
 /// that it was decoded from (the pointers to its names, line table and
-/// bytecode, and the version number where there is one), and they are compared
-/// with the target's at each use, for a whole stack in one scattered read.
+/// bytecode, and the version number where there is one).
+///
+/// From 3.13 on the interpreter counts code objects ([`CodeCounter`]): while
+/// the count stands still, none was replaced, and nothing is read. It is read
+/// after the frames and before what is decoded; whatever changes in between
+/// changes the count that the next stack comes with. Where it has moved, and
+/// always to 3.12, the bytes are compared with the target's, for a whole stack
+/// in one scattered read.
 #[derive(Debug)]
 pub struct CodeCache {
     objects: Layout,
@@ -91,6 +137,7 @@ pub struct CodeCache {
 #[derive(Debug)]
 struct Entry {
     fingerprint: Box<[u8]>,
+    proof: Proof,
     code: Arc<CodeObject>,
     /// Copies of the bytecode of a free-threaded build, by index.
     copies: Vec<RemoteAddr>,
@@ -125,6 +172,8 @@ struct Copies {
 
 /// More copies than a process has threads.
 const MAX_COPIES: u64 = 1 << 16;
+/// Code objects that begin this close to one another, in bytes, are copied together.
+const NEAR: u64 = 2048;
 /// What a `_PyCodeArray` or a line of addresses takes at most, in bytes.
 const MAX_COPY_BYTES: usize = 8 << 16;
 
@@ -200,7 +249,7 @@ impl CodeCache {
         self.entries.is_empty()
     }
 
-    /// The code object and the line of each frame, in the order of `frames`.
+    /// The code object and the line of each frame, in the order of `stack`.
     ///
     /// # Errors
     /// [`CodeError`] of the first frame that cannot be resolved: such a stack
@@ -208,58 +257,190 @@ impl CodeCache {
     pub fn resolve(
         &mut self,
         memory: &dyn Memory,
-        frames: &[RawFrame],
+        stack: &RawStack,
     ) -> Result<Vec<Place>, CodeError> {
-        self.refresh(memory, frames)?;
-        frames
-            .iter()
-            .map(|frame| {
-                let entry = self
-                    .entries
-                    .get(&frame.code)
-                    .ok_or(CodeError::NotCode(frame.code))?;
-                let line = self.line(entry, frame)?;
-                Ok(Place {
-                    code: Arc::clone(&entry.code),
-                    line,
-                })
-            })
-            .collect()
+        let mut resolved = Resolved::default();
+        self.update(memory, stack, &mut resolved)?;
+        let mut places = resolved.places;
+        places.reverse();
+        Ok(places)
     }
 
-    /// Makes the entries of all these frames match the target's memory now.
-    fn refresh(&mut self, memory: &dyn Memory, frames: &[RawFrame]) -> Result<(), CodeError> {
-        let mut codes: Vec<_> = frames.iter().map(|frame| frame.code).collect();
-        codes.sort_unstable();
-        codes.dedup();
-        let span = self.layout.span;
-        let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.resize(codes.len() * span, 0);
-        let mut ranges: Vec<_> = codes
-            .iter()
-            .zip(scratch.chunks_exact_mut(span))
-            .map(|(code, buf)| Range {
-                addr: code.offset(self.layout.first as u64),
-                buf,
-            })
-            .collect();
-        let done = memory.read_scattered(&mut ranges);
-        if let Some(code) = codes.get(done) {
-            self.scratch = scratch;
-            return Err(CodeError::NotCode(*code));
+    /// Brings `resolved`, the last stack of the same thread, up to date with
+    /// `stack`. Returns how many of its oldest places are still what they were.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve); `resolved` is then empty.
+    pub fn update(
+        &mut self,
+        memory: &dyn Memory,
+        stack: &RawStack,
+        resolved: &mut Resolved,
+    ) -> Result<usize, CodeError> {
+        let unchanged = self.unchanged(memory, stack, resolved)?;
+        resolved.frames.truncate(unchanged);
+        resolved.places.truncate(unchanged);
+        let newest = stack.frames.len().saturating_sub(unchanged);
+        for frame in stack.frames.iter().take(newest).rev() {
+            let place = self.place(frame).inspect_err(|_| {
+                *resolved = Resolved::default();
+            })?;
+            resolved.frames.push(*frame);
+            resolved.places.push(place);
         }
-        for (code, bytes) in codes.iter().zip(scratch.chunks_exact(span)) {
-            let known = self.entries.get(code);
-            if known.is_none_or(|entry| *entry.fingerprint != *bytes) {
-                let entry = self.decode(memory, *code, bytes)?;
-                self.entries.insert(*code, entry);
+        Ok(unchanged)
+    }
+
+    /// How many of the oldest places hold, all code objects of the stack being
+    /// proved to be what the cache has when this returns.
+    fn unchanged(
+        &mut self,
+        memory: &dyn Memory,
+        stack: &RawStack,
+        resolved: &mut Resolved,
+    ) -> Result<usize, CodeError> {
+        let pairs = stack.frames.iter().rev().zip(&resolved.frames);
+        let same = pairs.take_while(|(now, before)| now == before).count();
+        let proved = resolved.proof.is_some_and(|proof| proof.holds(stack.codes));
+        let newest = stack.frames.len() - same;
+        let (changed, _) = stack.frames.split_at(newest);
+        if proved {
+            self.refresh(memory, changed, stack.codes)
+                .inspect_err(|_| *resolved = Resolved::default())?;
+            return Ok(same);
+        }
+        let proof = self
+            .refresh(memory, &stack.frames, stack.codes)
+            .inspect_err(|_| *resolved = Resolved::default())?;
+        resolved.proof = Some(proof);
+        let holds = |(frame, place): &(&RawFrame, &Place)| {
+            let entry = self.entries.get(&frame.code);
+            entry.is_some_and(|entry| Arc::ptr_eq(&entry.code, &place.code))
+        };
+        let places = resolved.frames.iter().zip(&resolved.places);
+        Ok(places.take(same).take_while(holds).count())
+    }
+
+    fn place(&self, frame: &RawFrame) -> Result<Place, CodeError> {
+        let entry = self.entries.get(&frame.code);
+        let entry = entry.ok_or(CodeError::NotCode(frame.code))?;
+        let line = self.line(entry, frame)?;
+        Ok(Place {
+            code: Arc::clone(&entry.code),
+            line,
+        })
+    }
+
+    /// Makes the entries of all these frames match the target's memory now;
+    /// the proof of the one that was looked at longest ago.
+    fn refresh(
+        &mut self,
+        memory: &dyn Memory,
+        frames: &[RawFrame],
+        counter: Option<CodeCounter>,
+    ) -> Result<Proof, CodeError> {
+        let now = Proof {
+            codes: counter,
+            at: Instant::now(),
+        };
+        let mut proof = now;
+        let mut codes = Vec::new();
+        for frame in frames {
+            match self.entries.get(&frame.code).map(|entry| entry.proof) {
+                Some(known) if known.holds(counter) => proof.at = proof.at.min(known.at),
+                _ => codes.push(frame.code),
             }
         }
-        self.scratch = scratch;
+        if !codes.is_empty() {
+            codes.sort_unstable();
+            codes.dedup();
+            self.compare(memory, &codes, now)?;
+        }
         let copied =
             |frame: &&RawFrame| matches!(frame.position, Position::Instruction(_, n) if n > 0);
         for frame in frames.iter().filter(copied) {
             self.refresh_copies(memory, frame)?;
+        }
+        Ok(proof)
+    }
+
+    /// Compares these code objects, in the order of their addresses, with what
+    /// they were decoded from, and decodes those that are new.
+    fn compare(
+        &mut self,
+        memory: &dyn Memory,
+        codes: &[RemoteAddr],
+        now: Proof,
+    ) -> Result<(), CodeError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let done = self.copy(memory, codes, &mut scratch).and_then(|()| {
+            let bytes = scratch.chunks_exact(self.layout.span);
+            for (code, bytes) in codes.iter().zip(bytes) {
+                match self.entries.get_mut(code) {
+                    Some(entry) if *entry.fingerprint == *bytes => entry.proof = now,
+                    _ => {
+                        let entry = self.decode(memory, *code, bytes, now)?;
+                        self.entries.insert(*code, entry);
+                    }
+                }
+            }
+            Ok(())
+        });
+        self.scratch = scratch;
+        done
+    }
+
+    /// Copies what identifies each code object. Objects made together lie
+    /// together, and a range of a page costs no more than one of a few bytes.
+    fn copy(
+        &self,
+        memory: &dyn Memory,
+        codes: &[RemoteAddr],
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), CodeError> {
+        let span = self.layout.span;
+        let start = |code: &RemoteAddr| code.offset(self.layout.first as u64);
+        let near = |a: &RemoteAddr, b: &RemoteAddr| {
+            let between = b.checked_sub(*a);
+            between.is_some_and(|between| between < NEAR)
+        };
+        let groups: Vec<&[RemoteAddr]> = codes.chunk_by(near).collect();
+        let lens = groups.iter().map(|group| {
+            let reach = group.first().zip(group.last());
+            let reach = reach.and_then(|(first, last)| last.checked_sub(*first));
+            usize::try_from(reach.unwrap_or(0)).unwrap_or(0) + span
+        });
+        let lens: Vec<usize> = lens.collect();
+        let mut bytes = vec![0; lens.iter().sum()];
+        let mut rest = bytes.as_mut_slice();
+        let mut ranges = Vec::with_capacity(groups.len());
+        for (group, len) in groups.iter().zip(&lens) {
+            let (buf, after) = rest.split_at_mut(*len);
+            rest = after;
+            let addr = group.first().map(start).unwrap_or_default();
+            ranges.push(Range { addr, buf });
+        }
+        let done = memory.read_scattered(&mut ranges);
+        scratch.clear();
+        scratch.resize(codes.len() * span, 0);
+        let mut slots = scratch.chunks_exact_mut(span);
+        let mut group_bytes = bytes.as_slice();
+        for (index, (group, len)) in groups.iter().zip(&lens).enumerate() {
+            let (copied, after) = group_bytes.split_at(*len);
+            group_bytes = after;
+            let first = group.first().copied().unwrap_or_default();
+            for (code, slot) in group.iter().zip(&mut slots) {
+                let skip = code.checked_sub(first);
+                let skip = skip.and_then(|skip| usize::try_from(skip).ok());
+                let found = skip.and_then(|skip| Bytes(copied).slice(skip, span));
+                match found.filter(|_| index < done) {
+                    Some(found) => slot.copy_from_slice(found),
+                    // Between two of them there may be a gap.
+                    None => memory
+                        .read(start(code), slot)
+                        .map_err(|_| CodeError::NotCode(*code))?,
+                }
+            }
         }
         Ok(())
     }
@@ -269,6 +450,7 @@ impl CodeCache {
         memory: &dyn Memory,
         code: RemoteAddr,
         bytes: &[u8],
+        proof: Proof,
     ) -> Result<Entry, CodeError> {
         let not_code = CodeError::NotCode(code);
         let offsets = self.layout.clone();
@@ -291,6 +473,7 @@ impl CodeCache {
         let table = objects.bytes(pointer(offsets.line_table)?)?;
         Ok(Entry {
             fingerprint: bytes.into(),
+            proof,
             code: Arc::new(CodeObject {
                 name: self.share(name),
                 qualified_name,

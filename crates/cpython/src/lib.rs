@@ -20,7 +20,7 @@ mod object;
 mod runtime;
 mod thread_id;
 
-pub use code::{CodeCache, CodeError, CodeObject, Place};
+pub use code::{CodeCache, CodeError, CodeObject, Place, Resolved};
 pub use find::{FindError, FoundBy, Image, ImageFiles, ReadSeek, find};
 pub use frames::{
     CodeCounter, MAX_FRAMES, Motion, Position, RawFrame, RawStack, StackError, StackReader,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawStack};
+use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawStack, Resolved};
 use firefinch_memory::Memory;
 use firefinch_process::Process;
 
@@ -61,8 +61,7 @@ impl Stack<'_> {
 /// What a thread's stack was when it was last had.
 #[derive(Debug, Default)]
 pub(crate) struct KnownStack {
-    /// Oldest first.
-    places: Vec<Place>,
+    resolved: Resolved,
     /// The thread's rest in which it was read, which proves it as long as it
     /// lasts.
     pub(crate) rest: Option<u64>,
@@ -70,7 +69,7 @@ pub(crate) struct KnownStack {
 
 impl KnownStack {
     pub(crate) fn places(&self) -> &[Place] {
-        &self.places
+        self.resolved.places()
     }
 
     /// Takes in what was read now: how many of the oldest frames are as before.
@@ -80,13 +79,6 @@ impl KnownStack {
         memory: &dyn Memory,
         stack: &RawStack,
     ) -> Result<usize, CodeError> {
-        let mut places = codes.resolve(memory, &stack.frames)?;
-        places.reverse();
-        let same = |(old, new): &(&Place, &Place)| {
-            Arc::ptr_eq(&old.code, &new.code) && old.line == new.line
-        };
-        let unchanged = self.places.iter().zip(&places).take_while(same).count();
-        self.places = places;
-        Ok(unchanged)
+        codes.update(memory, stack, &mut self.resolved)
     }
 }

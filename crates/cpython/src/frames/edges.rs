@@ -19,14 +19,19 @@ pub(super) struct Calls {
     known: HashSet<Call>,
     /// The places that are known to call something.
     places: HashSet<(RemoteAddr, Position)>,
-    /// How often a caller named a callee that it is not known to call.
-    named: HashMap<Call, u8>,
+    /// Callers that named a callee which they are not known to call: how often,
+    /// and since which stack.
+    named: HashMap<Call, (u8, u64)>,
+    /// Stacks looked at.
+    stacks: u64,
 }
 
 /// Times that a place which is known to call something must have named another
-/// callee. A copy may hold the place before a call and the name after it; the
-/// same one again would have to be torn alike.
-const NAMED: u8 = 2;
+/// callee, within so many stacks. A copy may hold the place before a call and
+/// the name after it: five of 240,000 did, on a target that does nothing but
+/// call, and would have to be torn in the same way twice again soon.
+const NAMED: u8 = 3;
+const NAMED_WITHIN: u64 = 1024;
 
 /// A caller's code object and instruction, and the callee's code object; nulls
 /// for the oldest frame, which nobody calls.
@@ -57,6 +62,11 @@ impl Calls {
         changed.all(|(caller, callee)| self.known.contains(&call(caller, callee)))
     }
 
+    /// Another stack is looked at.
+    pub(super) fn begin(&mut self) {
+        self.stacks = self.stacks.wrapping_add(1);
+    }
+
     /// The caller itself names this callee.
     pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
         let call = call(Some(caller), callee);
@@ -66,7 +76,11 @@ impl Calls {
         if self.named.len() >= MAX_KNOWN {
             self.named.clear();
         }
-        let times = self.named.entry(call).or_default();
+        let now = self.stacks;
+        let (times, since) = self.named.entry(call).or_insert((0, now));
+        if now.wrapping_sub(*since) > NAMED_WITHIN {
+            (*times, *since) = (0, now);
+        }
         *times = times.saturating_add(1);
         let place = (caller.code, caller.position);
         if *times >= NAMED || !self.places.contains(&place) {
@@ -165,8 +179,8 @@ mod tests {
     }
 
     /// A caller is believed about a callee at once where nothing else is known,
-    /// and the second time where it is known to call another; what has not
-    /// changed is not asked about.
+    /// and the third time within a while where it is known to call another; what
+    /// has not changed is not asked about.
     #[test]
     fn callers_tell() {
         let mut calls = Calls::default();
@@ -176,9 +190,16 @@ mod tests {
         assert!(!calls.know(&one, 0));
         calls.told(&main, &one[0]);
         assert!(calls.know(&one, 0));
+        for _ in 0..2 {
+            calls.told(&main, &two[0]);
+            assert!(!calls.know(&two, 0));
+        }
+        assert!(calls.know(&two, 2));
+        // Too long ago.
+        (0..=NAMED_WITHIN).for_each(|_| calls.begin());
         calls.told(&main, &two[0]);
         assert!(!calls.know(&two, 0));
-        assert!(calls.know(&two, 2));
+        calls.told(&main, &two[0]);
         calls.told(&main, &two[0]);
         assert!(calls.know(&two, 0));
     }

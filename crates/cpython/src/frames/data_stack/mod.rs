@@ -166,6 +166,7 @@ impl DataStack {
         if aim.is_null() {
             return Ok(RawStack::default());
         }
+        self.calls.begin();
         let mut failure = StackError::Torn;
         // The first stack at that depth, held for a call that is not known yet.
         let mut candidate: Option<RawStack> = None;
