@@ -193,7 +193,7 @@ impl Reader<'_> {
     fn stack(&mut self, thread: RemoteAddr) -> Stack {
         let stack = self.stacks.read(self.memory, thread, self.motion);
         let stack = stack.map_err(|error| error.to_string())?;
-        let places = self.codes.resolve(self.memory, &stack.frames);
+        let places = self.codes.resolve(self.memory, &stack);
         let places = places.map_err(|error| error.to_string())?;
         let frame = |place: firefinch_cpython::Place| Frame {
             function: (place.code.qualified_name.as_ref())

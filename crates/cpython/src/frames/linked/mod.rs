@@ -70,7 +70,10 @@ impl Linked {
     ) -> Result<RawStack, StackError> {
         if motion == Motion::Stopped {
             let frames = self.chain.follow(memory, thread)?;
-            return Ok(RawStack { frames });
+            return Ok(RawStack {
+                frames,
+                ..RawStack::default()
+            });
         }
         let mut failure = StackError::Torn;
         self.habits.begin();
@@ -92,7 +95,10 @@ impl Linked {
             let mut settled = seen.clone();
             if self.settle(memory, &mut settled) {
                 let frames = settled.into_iter().map(|seen| seen.frame).collect();
-                return Ok(RawStack { frames });
+                return Ok(RawStack {
+                    frames,
+                    ..RawStack::default()
+                });
             }
             self.habits.look(&seen);
             self.pause();
