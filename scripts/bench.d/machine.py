@@ -29,14 +29,15 @@ def field(name):
 
 
 def commit(top):
-    """The commit that is built, with a plus if what is built differs from it."""
+    """The last commit that changed what is built, with a plus if what is built differs from it."""
 
     def git(*arguments):
         done = subprocess.run(["git", "-C", top, *arguments], check=False, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    changed = git("status", "--porcelain", "--", "src", "crates", "Cargo.toml", "Cargo.lock")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" if changed else "")
+    built = ["--", "src", "crates", "Cargo.toml", "Cargo.lock"]
+    changed = git("status", "--porcelain", *built)
+    return (git("log", "-1", "--format=%h", *built) or "unknown") + ("+" if changed else "")
 
 
 def busy_seconds():
