@@ -82,6 +82,10 @@ pub(crate) struct RecordArgs {
     #[arg(value_parser = parse_rate, allow_hyphen_values = true)]
     pub(crate) rate: NonZeroU32,
 
+    /// What samples weigh: the time that passes, or the time on a processor
+    #[arg(long, value_enum, default_value = "wall")]
+    pub(crate) mode: Mode,
+
     /// Show each thread as a root of its own, with its name
     #[arg(short, long)]
     pub(crate) threads: bool,
@@ -152,6 +156,15 @@ pub(crate) struct SnapshotArgs {
     #[arg(short, long, value_name = "FILE")]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub(crate) output: PathBuf,
+}
+
+/// What time is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// The time that passes, of each thread that runs
+    Wall,
+    /// The time on a processor, as the kernel counts it
+    Cpu,
 }
 
 /// How long to record.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use firefinch_process::{Pid, Process};
 use firefinch_profile::Profile;
 use firefinch_report::{Format, Style, why_empty, write};
-use firefinch_sampler::{AttachError, End, Options, Recorder, Target, own_cpu_time};
+use firefinch_sampler::{AttachError, End, Mode, Options, Recorder, Target, own_cpu_time};
 
-use crate::args::RecordArgs;
+use crate::args::{self, RecordArgs};
 use crate::failure::{Failure, NOTHING, printable};
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
@@ -147,6 +147,10 @@ impl Job<'_> {
         let options = Options {
             rate: self.args.rate,
             duration: self.args.limit(),
+            mode: match self.args.mode {
+                args::Mode::Wall => Mode::Wall,
+                args::Mode::Cpu => Mode::Cpu,
+            },
             idle: self.args.idle,
             gil: self.args.gil,
             blocking: self.args.blocking,
@@ -218,16 +222,29 @@ impl Job<'_> {
             .first_sample()
             .map_or("never".to_owned(), |first| milliseconds(attached + first));
         eprintln!(
-            "attached in {}, first sample after {first}; slowest tick {}; {} reads of {} bytes; \
-             {} code objects; followed {} execs",
+            "attached in {}, first sample after {first}; followed {} execs",
             milliseconds(attached),
-            milliseconds(recorder.slowest_tick()),
-            cost.calls,
-            cost.bytes,
-            target.decoded(),
             recorder.execs(),
         );
+        let looks = target.watch_cost();
+        let reuse = recorder.reuse();
+        let calls = (cost.calls + looks.calls) as f64 / recorder.sample_count().max(1) as f64;
+        eprintln!(
+            "{calls:.1} calls a sample: {} reads of {} bytes of memory, {} looks at threads; \
+             as before: {} of stacks, {} of frames; {} code objects decoded; slowest tick {}",
+            cost.calls,
+            cost.bytes,
+            looks.calls,
+            percentage(reuse.same_stacks, reuse.stacks),
+            percentage(reuse.same_frames, reuse.frames),
+            target.decoded(),
+            milliseconds(recorder.slowest_tick()),
+        );
     }
+}
+
+fn percentage(part: u64, whole: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
 fn milliseconds(duration: Duration) -> String {

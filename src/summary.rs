@@ -42,8 +42,13 @@ fn counts(profile: &Profile) -> String {
     if !reasons.is_empty() {
         lost = format!("{lost} ({})", reasons.join(", "));
     }
+    let of = if profile.meta.cpu_time {
+        " of processor time"
+    } else {
+        ""
+    };
     format!(
-        "{seconds:.1} s at {:.0} Hz: {} samples, {} ticks missed, {lost}; own CPU {:.2} s ({:.1} %)",
+        "{seconds:.1} s at {:.0} Hz: {} samples{of}, {} ticks missed, {lost}; own CPU {:.2} s ({:.1} %)",
         profile.meta.rate_hz(),
         grouped(profile.sample_count()),
         grouped(profile.missed()),

@@ -19,3 +19,4 @@ mod record;
 mod snapshot;
 mod subinterpreters;
 mod support;
+mod time;

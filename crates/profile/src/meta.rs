@@ -18,6 +18,9 @@ pub struct Meta {
     pub idle_threads: bool,
     /// Whether only the holder of the interpreter's lock was recorded.
     pub gil_only: bool,
+    /// Whether samples are weighted by the time on a processor instead of the
+    /// time that passed.
+    pub cpu_time: bool,
 }
 
 impl Meta {
@@ -32,6 +35,7 @@ impl Meta {
             profiler_cpu_ns: 0,
             idle_threads: false,
             gil_only: false,
+            cpu_time: false,
         }
     }
 

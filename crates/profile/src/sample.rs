@@ -3,10 +3,10 @@ use crate::{StackId, StringId, ThreadId};
 /// What a thread was doing when it was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreadState {
-    /// Executing.
-    OnCpu,
-    /// Ready to execute, waiting for a processor.
-    Runnable,
+    /// Executing, or ready to and waiting for a processor: from outside, the
+    /// kernel does not tell one from the other at a moment. The time on a
+    /// processor is known, see [`Meta::cpu_time`](crate::Meta::cpu_time).
+    Running,
     /// Waiting for the interpreter's lock.
     WaitingForGil,
     /// Waiting in a system call of this name, if the name is known.
@@ -24,8 +24,8 @@ pub struct Sample {
     pub thread: ThreadId,
     /// Its stack.
     pub stack: StackId,
-    /// The time this sample stands for, in nanoseconds: what passed since the
-    /// last tick.
+    /// The time this sample stands for, in nanoseconds: the interval of its
+    /// tick with those missed before it, or processor time.
     pub weight_ns: u64,
     /// What the thread was doing.
     pub state: ThreadState,

@@ -47,7 +47,7 @@ fn sample(thread: ThreadId, stack: StackId, weight_ns: u64) -> Sample {
         thread,
         stack,
         weight_ns,
-        state: ThreadState::OnCpu,
+        state: ThreadState::Running,
         holds_gil: true,
     }
 }
@@ -221,7 +221,7 @@ fn states_are_kept_apart() {
     let stack = profile.intern_stack(None, frame);
     let poll = profile.intern_string("poll");
     let states = [
-        ThreadState::OnCpu,
+        ThreadState::Running,
         ThreadState::Waiting(None),
         ThreadState::Waiting(Some(poll)),
         ThreadState::WaitingForGil,

@@ -1,21 +1,34 @@
 use std::time::Duration;
 
+use fastrand::Rng;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 
-/// Absolute deadlines at a fixed interval on the monotonic clock.
+/// One look in each interval of a fixed grid on the monotonic clock, at a
+/// random moment of it.
 ///
-/// A tick that comes late is one tick: the deadlines that passed meanwhile are
-/// counted as missed and not replayed, and the next deadline is the next one
-/// of the original grid, so the rate does not drift.
+/// A program that does the same thing every 10 ms would show one moment of it
+/// to a clock that ticks every 10 ms, and no other; a random moment of each
+/// interval sees all of it, in proportion. The moment is random in the whole
+/// interval, as anything less would leave parts of the program unseen.
+///
+/// A tick stands for its interval, not for what passed since the one before:
+/// that depends on the moment itself, and would count what is seen late in its
+/// interval for more. Intervals do not drift, so the ticks stand for all the
+/// time there was.
+///
+/// A tick that comes late is one tick: the intervals that passed meanwhile are
+/// counted as missed and not replayed, and it stands for them, too.
 #[derive(Debug)]
 pub(crate) struct Clock {
-    interval: Duration,
+    /// Nanoseconds, at least 1.
+    interval: u64,
     start: Duration,
-    /// The time of the last tick.
-    last: Duration,
-    /// The next deadline.
-    next: Duration,
+    /// The number of the next interval.
+    next: u64,
+    /// The moment in it.
+    due: Duration,
+    random: Rng,
 }
 
 /// One tick of the clock.
@@ -23,9 +36,9 @@ pub(crate) struct Clock {
 pub struct Tick {
     /// When it came, since the start.
     pub time: Duration,
-    /// What passed since the tick before, or since the start.
-    pub passed: Duration,
-    /// Deadlines that went by unused before it.
+    /// The time that it stands for: its interval, and those missed before it.
+    pub stands_for: Duration,
+    /// Intervals that went by unused before it.
     pub missed: u64,
 }
 
@@ -39,15 +52,26 @@ pub fn own_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
-    /// The first tick is due at once.
-    pub(crate) fn start(interval: Duration) -> Self {
-        let start = now();
+    /// A clock for a recording of this length. One that is shorter than an
+    /// interval has its tick all the same.
+    pub(crate) fn start(interval: Duration, length: Option<Duration>) -> Self {
+        let interval = nanos(interval).max(1);
+        Self::start_at(now(), interval, length.map(nanos), Rng::new())
+    }
+
+    fn start_at(start: Duration, interval: u64, length: Option<u64>, mut random: Rng) -> Self {
+        let first = interval.min(length.unwrap_or(interval)).max(1);
         Self {
             interval,
             start,
-            last: start,
-            next: start,
+            next: 0,
+            due: start + Duration::from_nanos(random.u64(..first)),
+            random,
         }
     }
 
@@ -56,23 +80,25 @@ impl Clock {
         now().saturating_sub(self.start)
     }
 
-    /// Sleeps until the next deadline, or until `end` (since the start) if
+    /// Sleeps until the next tick is due, or until `end` (since the start) if
     /// that comes first. `None` when a signal woke us or the end was reached.
     pub(crate) fn tick(&mut self, end: Option<Duration>) -> Option<Tick> {
         let end = end.map(|end| self.start + end);
-        let deadline = end.map_or(self.next, |end| end.min(self.next));
-        if deadline > now() {
+        let deadline = end.map_or(self.due, |end| end.min(self.due));
+        let mut time = now();
+        if deadline > time {
             let flags = ClockNanosleepFlags::TIMER_ABSTIME;
             let until = TimeSpec::from_duration(deadline);
             clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until).ok()?;
+            time = now();
         }
-        if end.is_some_and(|end| now() >= end) {
+        if end.is_some_and(|end| time >= end) {
             return None;
         }
-        Some(self.at(now()))
+        Some(self.at(time))
     }
 
-    /// The deadlines that have passed unused when a recording of the length
+    /// The intervals that have passed unused when a recording of the length
     /// `end`, or of any length, is over: the sleep for the last one may have
     /// lasted beyond them.
     pub(crate) fn unused(&self, end: Option<Duration>) -> u64 {
@@ -81,24 +107,39 @@ impl Clock {
     }
 
     fn unused_at(&self, over: Duration) -> u64 {
-        let late = over.saturating_sub(self.next).as_nanos();
-        let unused = late.div_ceil(self.interval.as_nanos().max(1));
-        u64::try_from(unused).unwrap_or(u64::MAX)
+        if over <= self.due {
+            return 0;
+        }
+        self.interval_at(over).saturating_sub(self.next).max(1)
     }
 
-    /// The tick that comes at `now`.
+    /// The number of the interval that a moment is in.
+    fn interval_at(&self, time: Duration) -> u64 {
+        nanos(time.saturating_sub(self.start)) / self.interval
+    }
+
+    /// The tick that comes at `now`. It serves the interval it was due in; those
+    /// after it are missed if their moment has passed as well.
     fn at(&mut self, now: Duration) -> Tick {
-        let late = now.saturating_sub(self.next).as_nanos();
-        let missed = late / self.interval.as_nanos().max(1);
-        let steps = u32::try_from(missed + 1).unwrap_or(u32::MAX);
-        self.next += self.interval.saturating_mul(steps);
-        let tick = Tick {
+        let served = self.next;
+        self.plan(self.interval_at(now).max(served.saturating_add(1)));
+        if self.due <= now {
+            self.plan(self.next.saturating_add(1));
+        }
+        let missed = self.next - served - 1;
+        Tick {
             time: now.saturating_sub(self.start),
-            passed: now.saturating_sub(self.last),
-            missed: u64::from(steps - 1),
-        };
-        self.last = now;
-        tick
+            stands_for: Duration::from_nanos(self.interval.saturating_mul(missed + 1)),
+            missed,
+        }
+    }
+
+    /// Chooses the moment of the next tick, in this interval.
+    fn plan(&mut self, interval: u64) {
+        let begin = interval.saturating_mul(self.interval);
+        let due = begin.saturating_add(self.random.u64(..self.interval));
+        self.next = interval;
+        self.due = self.start + Duration::from_nanos(due);
     }
 }
 
@@ -106,26 +147,77 @@ impl Clock {
 mod tests {
     use super::*;
 
-    /// Late ticks count what they missed, and later ones keep to the grid.
+    const MS: u64 = 1_000_000;
+
+    fn clock(seed: u64) -> Clock {
+        let start = Duration::from_secs(1);
+        Clock::start_at(start, 10 * MS, None, Rng::with_seed(seed))
+    }
+
+    /// Late ticks count what they missed and stand for it, and later ones keep
+    /// to the grid.
     #[test]
     fn late_ticks_are_missed_not_replayed() {
         let ms = Duration::from_millis;
-        let mut clock = Clock {
-            interval: ms(10),
-            start: ms(1_000),
-            last: ms(1_000),
-            next: ms(1_000),
-        };
-        let first = clock.at(ms(1_000));
-        assert_eq!((first.missed, first.passed), (0, ms(0)));
-        let late = clock.at(ms(1_034));
-        assert_eq!((late.missed, late.passed), (2, ms(34)));
-        assert_eq!(clock.next, ms(1_040));
+        let mut clock = clock(1);
+        let grid = |n: u64| ms(1_000 + 10 * n)..ms(1_010 + 10 * n);
+        assert!(grid(0).contains(&clock.due));
+        let first = clock.at(ms(1_004));
+        assert_eq!((first.missed, first.stands_for), (0, ms(10)));
+        assert!(grid(1).contains(&clock.due));
+        let late = clock.at(ms(1_040) - Duration::from_nanos(1));
+        assert_eq!((late.missed, late.stands_for), (2, ms(30)));
+        assert!(grid(4).contains(&clock.due));
         let on_time = clock.at(ms(1_041));
-        assert_eq!((on_time.missed, on_time.passed), (0, ms(7)));
-        assert_eq!(clock.next, ms(1_050));
-        // Over before, at, just behind and long behind the next deadline.
-        let unused = [1_041, 1_050, 1_051, 1_081].map(|over| clock.unused_at(ms(over)));
-        assert_eq!(unused, [0, 0, 1, 4]);
+        assert_eq!((on_time.missed, on_time.stands_for), (0, ms(10)));
+        assert!(grid(5).contains(&clock.due));
+        // Behind the end of its interval, but before the next one's moment.
+        let mut behind = self::clock(1);
+        let tick = behind.at(ms(1_010));
+        assert_eq!((tick.missed, tick.stands_for), (0, ms(10)));
+        assert!(grid(1).contains(&behind.due));
+        // Over before, just behind, behind and long behind the next tick.
+        let due = clock.due;
+        let overs = [due, due + ms(1).min(ms(1_060) - due), ms(1_061), ms(1_081)];
+        assert_eq!(overs.map(|over| clock.unused_at(over)), [0, 1, 1, 3]);
+    }
+
+    /// A program whose period is the interval, and which is in phase with the
+    /// clock, is seen in true proportion, and so is what it does late in its
+    /// period; and after many ticks there is one for each interval, and they
+    /// stand for all the time there was.
+    #[test]
+    fn periodic_programs_are_not_aliased() {
+        const TICKS: u64 = 20_000;
+        for period in [10 * MS, 5 * MS, 20 * MS] {
+            let mut clock = clock(period);
+            let (mut early, mut late, mut total) = (0, 0, 0);
+            for _ in 0..TICKS {
+                let due = clock.due;
+                let tick = clock.at(due);
+                assert_eq!(tick.missed, 0);
+                let weight = nanos(tick.stands_for);
+                let phase = nanos(tick.time) % period;
+                total += weight;
+                early += if phase < period / 10 { weight } else { 0 };
+                late += if phase >= period * 7 / 10 { weight } else { 0 };
+            }
+            assert_eq!(total, TICKS * 10 * MS);
+            assert_eq!(clock.next, TICKS);
+            let share = |weight: u64| weight as f64 / total as f64;
+            // Five standard deviations of 20,000 looks are below 0.017.
+            assert!((share(early) - 0.1).abs() < 0.017, "{}", share(early));
+            assert!((share(late) - 0.3).abs() < 0.017, "{}", share(late));
+        }
+    }
+
+    /// A recording that is shorter than an interval has one tick.
+    #[test]
+    fn short_recordings() {
+        for seed in 0..100 {
+            let random = Rng::with_seed(seed);
+            let clock = Clock::start_at(Duration::ZERO, 1000 * MS, Some(MS), random);
+            assert!(clock.due < Duration::from_millis(1));
+        }
     }
 }

@@ -8,6 +8,7 @@ use firefinch_profile::{
 };
 use hashbrown::HashMap;
 
+use crate::cpu_time::CpuTime;
 use crate::stack::Stack;
 use crate::state::Activity;
 use crate::target::Target;
@@ -22,6 +23,20 @@ pub(crate) struct Lanes {
     edition: Option<u64>,
     threads: HashMap<(Option<Tid>, u64), ThreadId>,
     frames: Frames,
+    reuse: Reuse,
+}
+
+/// How much of the stacks was as before, and how much was new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reuse {
+    /// Stacks that were entered in the profile.
+    pub stacks: u64,
+    /// … that were in every frame as at the last look at the thread.
+    pub same_stacks: u64,
+    /// Frames of all these stacks.
+    pub frames: u64,
+    /// … that were as at the last look.
+    pub same_frames: u64,
 }
 
 /// One thread: where in the profile its samples go.
@@ -33,12 +48,26 @@ struct Lane {
     /// Each prefix of its last stack, the shortest first.
     prefixes: Vec<StackId>,
     state: Option<(Activity, ThreadState)>,
+    cpu: CpuTime,
 }
 
 impl Lanes {
     /// Forgets everything: the target runs another program now.
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self, profile: &mut Profile) {
+        self.flush(profile);
         *self = Self::default();
+    }
+
+    /// Hands over the samples that wait for processor time.
+    pub(crate) fn flush(&mut self, profile: &mut Profile) {
+        for lane in &mut self.lanes {
+            lane.cpu.flush(profile);
+        }
+    }
+
+    /// The processor time of the thread at `index`.
+    pub(crate) fn cpu(&mut self, index: usize) -> Option<&mut CpuTime> {
+        self.lanes.get_mut(index).map(|lane| &mut lane.cpu)
     }
 
     /// Follows the target's list of threads and their names.
@@ -63,6 +92,9 @@ impl Lanes {
                 profile.rename_thread(id, name);
             }
             self.lanes.push(lane);
+        }
+        for (_, mut ended) in old {
+            ended.cpu.flush(profile);
         }
     }
 
@@ -91,6 +123,11 @@ impl Lanes {
         lane.thread
     }
 
+    /// How much was as before.
+    pub(crate) fn reuse(&self) -> Reuse {
+        self.reuse
+    }
+
     /// The state as the profile has it.
     pub(crate) fn state(
         &mut self,
@@ -115,6 +152,11 @@ impl Lanes {
         profile: &mut Profile,
     ) -> Option<StackId> {
         let prefixes = &mut self.lanes.get_mut(index)?.prefixes;
+        let depth = stack.places().len();
+        self.reuse.stacks += 1;
+        self.reuse.same_stacks += u64::from(depth == stack.unchanged() && depth == prefixes.len());
+        self.reuse.frames += depth as u64;
+        self.reuse.same_frames += stack.unchanged() as u64;
         prefixes.truncate(stack.unchanged());
         for at in prefixes.len()..stack.places().len() {
             let frame = self.frames.id(&mut stack, at, profile)?;
@@ -170,7 +212,7 @@ fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
 
 fn state(activity: Activity, profile: &mut Profile) -> ThreadState {
     match activity {
-        Activity::Running => ThreadState::OnCpu,
+        Activity::Running => ThreadState::Running,
         Activity::WaitingForGil => ThreadState::WaitingForGil,
         Activity::Waiting(syscall) => {
             let name = syscall.name();

@@ -8,6 +8,7 @@
 
 mod attach;
 mod clock;
+mod cpu_time;
 mod lane;
 mod lost;
 mod paths;
@@ -21,8 +22,9 @@ mod thread;
 
 pub use attach::{AttachError, Candidates};
 pub use clock::{Tick, own_cpu_time};
+pub use lane::Reuse;
 pub use lost::Lost;
-pub use recorder::{End, Options, Progress, Recorder};
+pub use recorder::{End, Mode, Options, Progress, Recorder};
 pub use stack::{Frame, Stack};
 pub use state::Activity;
 pub use stop::{NotStopped, motion, stop_running};

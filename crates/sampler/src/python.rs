@@ -234,6 +234,17 @@ impl Python {
         gone
     }
 
+    /// The nanoseconds that the thread at `index` has been on a CPU in all its
+    /// life. Of an OS thread that runs several interpreters only the newest
+    /// thread state has them.
+    pub(crate) fn run_ns(&self, index: usize) -> Option<u64> {
+        let watched = self.threads.get(index)?.watched?;
+        let newest = self.states_of.get(watched)?.first()?;
+        (*newest == index)
+            .then(|| self.watch.run_ns(watched))
+            .flatten()
+    }
+
     /// Finds out who holds a lock now: one thread state for each at most.
     pub(crate) fn read_holders(&mut self) {
         self.holders.clear();

@@ -6,10 +6,20 @@ use firefinch_process::{AccessError, Question, Stopped, Stopper};
 use firefinch_profile::{LossReason, Meta, Process, ProcessId, Profile, Sample};
 
 use crate::clock::{Clock, Tick};
-use crate::lane::Lanes;
+use crate::lane::{Lanes, Reuse};
 use crate::state::Activity;
 use crate::stop::{motion, stop_running};
 use crate::target::Target;
+use crate::thread::TargetThread;
+
+/// What time samples stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The time that passed, for each thread that runs.
+    Wall,
+    /// The time on a processor, as the kernel counts it for each thread.
+    Cpu,
+}
 
 /// What to record, and how often.
 #[derive(Clone, Debug)]
@@ -18,7 +28,10 @@ pub struct Options {
     pub rate: NonZeroU32,
     /// How long; until interrupted if `None`.
     pub duration: Option<Duration>,
-    /// Waiting threads too.
+    /// What time samples stand for.
+    pub mode: Mode,
+    /// Waiting threads too; in [`Mode::Cpu`] they have no time, so it makes no
+    /// difference.
     pub idle: bool,
     /// Only the threads that hold an interpreter's lock.
     pub gil: bool,
@@ -92,13 +105,15 @@ impl Recorder {
         meta.target = command.to_owned();
         meta.idle_threads = options.idle;
         meta.gil_only = options.gil;
+        meta.cpu_time = options.mode == Mode::Cpu;
         let mut profile = Profile::new(meta);
         let process = profile.add_process(process_entry(target, command));
         let stopper = match options.blocking {
             true => Some(Stopper::new(target.process())?),
             false => None,
         };
-        let question = match options.idle || options.gil {
+        let all = options.idle || options.gil || options.mode == Mode::Cpu;
+        let question = match all {
             true => Question::WhatAllDo,
             false => Question::WhoRuns,
         };
@@ -128,9 +143,19 @@ impl Recorder {
         self.slowest_tick
     }
 
+    /// How much of the stacks was as before.
+    pub fn reuse(&self) -> Reuse {
+        self.lanes.reuse()
+    }
+
     /// How often the process became another program and was followed.
     pub fn execs(&self) -> u32 {
         self.execs
+    }
+
+    /// How many samples there are.
+    pub fn sample_count(&self) -> u64 {
+        self.profile.sample_count()
     }
 
     /// What has been recorded.
@@ -146,20 +171,14 @@ impl Recorder {
         observe: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
     ) -> End {
         let interval = Duration::from_secs(1) / self.options.rate.get();
-        let mut clock = Clock::start(interval);
+        let mut clock = Clock::start(interval, self.options.duration);
         let end = loop {
             let tick = clock.tick(self.options.duration);
             let elapsed = clock.elapsed();
             if let Some(tick) = tick {
                 self.profile.tick();
                 self.profile.miss(tick.missed);
-                // The first tick stands for no time passed but is a sample all the same.
-                let weight = if tick.passed.is_zero() {
-                    interval
-                } else {
-                    tick.passed
-                };
-                if let Err(end) = self.look(target, tick, weight) {
+                if let Err(end) = self.look(target, tick) {
                     break end;
                 }
                 let took = clock.elapsed().saturating_sub(elapsed);
@@ -169,7 +188,7 @@ impl Recorder {
             }
             let tick = tick.unwrap_or(Tick {
                 time: elapsed,
-                passed: Duration::ZERO,
+                stands_for: Duration::ZERO,
                 missed: 0,
             });
             let profile = &self.profile;
@@ -177,13 +196,14 @@ impl Recorder {
                 break End::Interrupted;
             }
         };
+        self.lanes.flush(&mut self.profile);
         self.profile.miss(clock.unused(self.options.duration));
         self.profile.meta.duration_ns = nanos(clock.elapsed());
         end
     }
 
     /// One look at every thread that is due.
-    fn look(&mut self, target: &mut Target, tick: Tick, weight: Duration) -> Result<(), End> {
+    fn look(&mut self, target: &mut Target, tick: Tick) -> Result<(), End> {
         if !self.keep_house(target, tick.time) {
             return self.after_loss(target);
         }
@@ -207,7 +227,7 @@ impl Recorder {
         let moment = Moment {
             time: tick.time,
             time_ns: nanos(tick.time),
-            weight_ns: nanos(weight),
+            weight_ns: nanos(tick.stands_for),
             stopped,
         };
         for at in 0..self.due.len() {
@@ -242,11 +262,24 @@ impl Recorder {
         self.kept_house = None;
     }
 
-    fn wants(&self, activity: Activity, holds_gil: bool) -> bool {
-        match activity {
-            Activity::Ended => false,
-            _ if self.options.gil => holds_gil,
-            activity => self.options.idle || activity.is_active(),
+    /// Whether a thread is to be sampled.
+    fn wants(&mut self, target: &Target, index: usize, thread: &TargetThread) -> bool {
+        let activity = thread.activity();
+        let is_there = activity != Activity::Ended;
+        let passes = is_there && (!self.options.gil || target.holds_lock(thread));
+        match self.options.mode {
+            Mode::Wall => passes && (self.options.idle || self.options.gil || activity.is_active()),
+            Mode::Cpu => {
+                let (Some(cpu), Some(run_ns)) = (self.lanes.cpu(index), target.run_ns(index))
+                else {
+                    return false;
+                };
+                cpu.used(run_ns);
+                if !passes {
+                    cpu.forgo(&mut self.profile);
+                }
+                passes && (activity.is_active() || cpu.wants())
+            }
         }
     }
 
@@ -257,7 +290,7 @@ impl Recorder {
         };
         let activity = thread.activity();
         let holds_gil = target.holds_lock(thread);
-        if !self.wants(activity, holds_gil) {
+        if !self.wants(target, index, thread) {
             return;
         }
         let Ok(motion) = motion(moment.stopped.as_ref(), thread) else {
@@ -282,14 +315,18 @@ impl Recorder {
                     return;
                 };
                 self.first_sample.get_or_insert(moment.time);
-                profile.add_sample(Sample {
+                let sample = Sample {
                     time_ns: moment.time_ns,
                     thread,
                     stack,
                     weight_ns: moment.weight_ns,
                     state,
                     holds_gil,
-                });
+                };
+                match (self.options.mode, self.lanes.cpu(index)) {
+                    (Mode::Cpu, Some(cpu)) => cpu.add(sample, profile),
+                    _ => profile.add_sample(sample),
+                }
             }
             Err(lost) => {
                 profile.lose(lost.reason(), 1);
@@ -313,7 +350,7 @@ impl Recorder {
         match target.reattach(EXEC_PATIENCE) {
             Ok(()) => {
                 self.execs += 1;
-                self.lanes.clear();
+                self.lanes.clear(&mut self.profile);
                 Ok(())
             }
             Err(_) if target.process().is_alive() => Err(End::Replaced),

@@ -107,6 +107,13 @@ impl Target {
         &self.python.awake
     }
 
+    /// The nanoseconds that the thread at `index` had been on a CPU at the last
+    /// look, where the kernel counts them. While it runs they advance only at
+    /// scheduler ticks, every 1 to 10 ms.
+    pub fn run_ns(&self, index: usize) -> Option<u64> {
+        self.python.run_ns(index)
+    }
+
     /// Finds out which thread states hold a lock now: one per lock at most.
     pub fn lock_holders(&mut self) -> &[RemoteAddr] {
         self.python.read_holders();

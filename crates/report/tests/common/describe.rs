@@ -151,7 +151,7 @@ impl Reader {
                 thread: self.thread.unwrap(),
                 stack,
                 weight_ns,
-                state: ThreadState::OnCpu,
+                state: ThreadState::Running,
                 holds_gil: true,
             });
         }
