@@ -139,7 +139,8 @@ impl Runtime {
             let Ok(mut state) = memory.read_ptr(head) else {
                 continue;
             };
-            while !state.is_null() && list.len() < MAX_THREADS {
+            // The list is null-terminated; a hostile one may come back on itself.
+            while !state.is_null() && list.len() < MAX_THREADS && seen.insert(state) {
                 if memory.read(state, &mut bytes).is_err() {
                     break;
                 }
@@ -157,12 +158,7 @@ impl Runtime {
                     ident,
                     native_id: layout.native_id.and_then(|offset| view.u64(offset)),
                 });
-                let next = view.ptr(layout.next).unwrap_or_default();
-                // The list is null-terminated; a hostile one may come back on itself.
-                if !seen.insert(next) {
-                    break;
-                }
-                state = next;
+                state = view.ptr(layout.next).unwrap_or_default();
             }
         }
         Ok(list)
@@ -204,6 +200,56 @@ impl Runtime {
             current_thread: None,
             code_type: None,
             layout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firefinch_memory::Snapshot;
+
+    use super::*;
+    use crate::layout::{Build, ReleaseLevel};
+
+    /// A list of threads that comes back on itself, at its first thread or a
+    /// later one, is read once round.
+    #[test]
+    fn a_loop_of_threads_is_read_once() {
+        let version = Version {
+            major: 3,
+            minor: 11,
+            micro: 0,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        };
+        let layout = Layout::of(version, Build::Release).unwrap();
+        let offsets = ThreadLayout::new(&layout).unwrap();
+        let runtime = Runtime {
+            head: RemoteAddr::new(0x1000),
+            ..Runtime::for_tests(version, layout)
+        };
+        let interpreter = 0x1_0000_u64;
+        let state = |index: usize| 0x10_0000 * (index as u64 + 1);
+        for back_to in 0..3 {
+            let mut memory = Snapshot::new();
+            let mut put = |at: u64, value: u64| {
+                memory.insert(RemoteAddr::new(at), value.to_le_bytes().into());
+            };
+            put(0x1000, interpreter);
+            put(interpreter + offsets.interpreter_next as u64, 0);
+            put(interpreter + offsets.interpreter_id.unwrap() as u64, 0);
+            put(interpreter + offsets.thread_head as u64, state(0));
+            for index in 0..3 {
+                for at in (0..offsets.span).step_by(8) {
+                    put(state(index) + at as u64, 0);
+                }
+                let next = if index == 2 { back_to } else { index + 1 };
+                put(state(index) + offsets.interpreter as u64, interpreter);
+                put(state(index) + offsets.next as u64, state(next));
+            }
+            let threads = runtime.threads(&memory).unwrap();
+            let states: Vec<_> = threads.iter().map(|t| t.state.get()).collect();
+            assert_eq!(states, [state(0), state(1), state(2)], "back to {back_to}");
         }
     }
 }

@@ -34,7 +34,11 @@ impl Entry {
 
 /// Every snapshot there is, in order of name.
 pub(crate) fn corpus() -> Vec<Entry> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+    corpus_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus"))
+}
+
+/// The same, in this directory.
+pub(crate) fn corpus_in(above: &Path) -> Vec<Entry> {
     let list = |directory: &Path| {
         let entries = fs::read_dir(directory).expect("the corpus is there");
         entries.map(|entry| entry.expect("a name").path())
@@ -44,7 +48,7 @@ pub(crate) fn corpus() -> Vec<Entry> {
         name.to_str().expect("of ASCII").to_owned()
     };
     let mut found = Vec::new();
-    for interpreter in list(&above).filter(|path| path.is_dir()) {
+    for interpreter in list(above).filter(|path| path.is_dir()) {
         for file in list(&interpreter) {
             if file.extension().is_some_and(|e| e == "snapshot") {
                 let path = file.with_extension("");
