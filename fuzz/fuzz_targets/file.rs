@@ -15,6 +15,9 @@ fuzz_target!(|input: &[u8]| {
     let Ok(capture) = Capture::from_file(&file) else {
         return;
     };
-    assert_eq!(Capture::from_file(&capture.to_file()).as_ref(), Ok(&capture));
+    assert_eq!(
+        Capture::from_file(&capture.to_file()).as_ref(),
+        Ok(&capture)
+    );
     hostile::decode(&capture);
 });
