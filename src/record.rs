@@ -228,9 +228,15 @@ impl Job<'_> {
         );
         let looks = target.watch_cost();
         let reuse = recorder.reuse();
-        let calls = (cost.calls + looks.calls) as f64 / recorder.sample_count().max(1) as f64;
+        let per_sample = match recorder.sample_count() {
+            0 => String::new(),
+            samples => {
+                let calls = (cost.calls + looks.calls) as f64 / samples as f64;
+                format!("{calls:.1} calls a sample: ")
+            }
+        };
         eprintln!(
-            "{calls:.1} calls a sample: {} reads of {} bytes of memory, {} looks at threads; \
+            "{per_sample}{} reads of {} bytes of memory, {} looks at threads; \
              as before: {} of stacks, {} of frames; {} code objects decoded; slowest tick {}",
             cost.calls,
             cost.bytes,
