@@ -25,17 +25,12 @@ pub struct Architecture {
     pub(crate) preserved: RegisterSet,
     /// The bits of a code pointer that are address.
     pub(crate) pointer_mask: u64,
-    /// Recognizes code that has no unwind information but a known shape.
-    pub(crate) known_code: fn(&CodeAt<'_>) -> Option<Rule>,
-}
-
-/// A place in an object's code, for recognizing it.
-#[derive(Debug)]
-pub(crate) struct CodeAt<'a> {
-    /// The bytes from there on, as far as the segment goes, at most 16.
-    pub(crate) bytes: &'a [u8],
-    /// In which section of linker-made stubs it lies, and how far into it.
-    pub(crate) stub: Option<(Stub, u64)>,
+    /// Recognizes the code that a signal handler returns to, by its first bytes.
+    pub(crate) signal_return: fn(&[u8]) -> Option<Rule>,
+    /// How long its first instruction may be.
+    pub(crate) signal_return_first: &'static [u64],
+    /// The rule in code that linkers make, by its kind and the offset in its section.
+    pub(crate) stub: fn(Stub, u64) -> Rule,
 }
 
 impl PartialEq for Architecture {

@@ -3,7 +3,7 @@
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
-use super::{Architecture, CodeAt};
+use super::Architecture;
 use crate::image::Stub;
 use crate::registers::{Register, RegisterSet, Registers};
 use crate::unwind::{Recovery, Rule};
@@ -29,7 +29,9 @@ pub static AARCH64: Architecture = Architecture {
     // nothing above 48 bits unless a process asks for such an address
     // (Documentation/arch/arm64/memory.rst).
     pointer_mask: (1 << 48) - 1,
-    known_code,
+    signal_return,
+    signal_return_first: &[4],
+    stub,
 };
 
 /// The registers and the instruction pointer in a `struct user_pt_regs` of 34
@@ -54,16 +56,18 @@ const SIGRETURN: [u8; 8] = [0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4];
 /// the fault's address, x0 to x30, SP and PC.
 const CONTEXT: i32 = 128 + 176 + 8;
 
-fn known_code(code: &CodeAt<'_>) -> Option<Rule> {
-    if code.bytes.starts_with(&SIGRETURN) {
-        let at = |n: u8| CONTEXT + i32::from(n) * 8;
-        let saved: Vec<_> = (0..=SP.0).map(|n| (Register(n), at(n))).collect();
-        return Some(Rule::signal_frame(SP, at(32), &saved));
-    }
-    // The first entry of `.plt` saves x16 and x30 with its first instruction;
-    // all other stubs leave stack and link register alone.
-    match code.stub? {
-        (Stub::Plt, 4..32) => Some(Rule::stub(SP, 16, Recovery::AtCfa(-8))),
-        _ => Some(Rule::stub(SP, 0, Recovery::Register(LR))),
+fn signal_return(code: &[u8]) -> Option<Rule> {
+    let at = |n: u8| CONTEXT + i32::from(n) * 8;
+    let saved = || -> Vec<_> { (0..=SP.0).map(|n| (Register(n), at(n))).collect() };
+    let known = code.starts_with(&SIGRETURN);
+    known.then(|| Rule::signal_frame(SP, at(32), &saved()))
+}
+
+/// The first entry of `.plt`, 32 bytes, saves x16 and x30 with its first
+/// instruction; all others leave stack and link register alone.
+fn stub(stub: Stub, offset: u64) -> Rule {
+    match (stub, offset) {
+        (Stub::Plt, 4..32) => Rule::stub(SP, 16, Recovery::AtCfa(-8)),
+        _ => Rule::stub(SP, 0, Recovery::Register(LR)),
     }
 }

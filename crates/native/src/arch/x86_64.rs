@@ -3,7 +3,7 @@
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
-use super::{Architecture, CodeAt};
+use super::Architecture;
 use crate::image::Stub;
 use crate::registers::{Register, RegisterSet, Registers};
 use crate::unwind::{Recovery, Rule};
@@ -44,7 +44,9 @@ pub static X86_64: Architecture = Architecture {
     preserved: RegisterSet::of(&[3, 6, 7, 12, 13, 14, 15]),
     // User space ends at 2^47, or at 2^56 with five levels of page tables.
     pointer_mask: u64::MAX,
-    known_code,
+    signal_return,
+    signal_return_first: &[5, 7],
+    stub,
 };
 
 /// The registers in a `struct user_regs_struct` of 27 words, as
@@ -110,18 +112,19 @@ const SIGNAL_FRAME: [(Register, i32); 16] = [
 /// … and RIP.
 const SIGNAL_PC: i32 = 168;
 
-fn known_code(code: &CodeAt<'_>) -> Option<Rule> {
-    if SIGRETURN.iter().any(|c| code.bytes.starts_with(c)) {
-        return Some(Rule::signal_frame(RSP, SIGNAL_PC, &SIGNAL_FRAME));
-    }
-    // GNU ld describes its stubs itself, other linkers do not. An entry of
-    // `.plt` is 16 bytes: a jump (6), a push (5), a jump to the first entry,
-    // which pushes (6) on top of that and jumps. Others only jump.
-    let pushed = match code.stub? {
-        (Stub::Plt, at @ 0..16) => 1 + u8::from(at >= 6),
-        (Stub::Plt, at) => u8::from(at % 16 >= 11),
+fn signal_return(code: &[u8]) -> Option<Rule> {
+    let known = SIGRETURN.iter().any(|known| code.starts_with(known));
+    known.then(|| Rule::signal_frame(RSP, SIGNAL_PC, &SIGNAL_FRAME))
+}
+
+/// GNU ld describes its stubs itself, other linkers do not. An entry of `.plt`
+/// is 16 bytes: a jump (6), a push (5), a jump to the first entry, which pushes
+/// (6) on top of that and jumps. Others only jump.
+fn stub(stub: Stub, offset: u64) -> Rule {
+    let pushed = match (stub, offset) {
+        (Stub::Plt, 0..16) => 1 + u8::from(offset >= 6),
+        (Stub::Plt, _) => u8::from(offset % 16 >= 11),
         (Stub::PltJump, _) => 0,
     };
-    let cfa = i32::from(pushed) * 8 + 8;
-    Some(Rule::stub(RSP, cfa, Recovery::AtCfa(-8)))
+    Rule::stub(RSP, i32::from(pushed) * 8 + 8, Recovery::AtCfa(-8))
 }

@@ -1,6 +1,5 @@
-use firefinch_memory::RemoteAddr;
-
 use super::rule::Rule;
+use crate::address::CodeAddress;
 
 /// What to do at an address, known from before.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ const SLOTS: usize = 1 << 13;
 /// looking up is one comparison, and a newer address in the same slot wins.
 #[derive(Debug)]
 pub(super) struct Cache {
-    slots: Box<[Option<(RemoteAddr, Plan)>]>,
+    slots: Box<[Option<(CodeAddress, Plan)>]>,
 }
 
 impl Cache {
@@ -41,14 +40,18 @@ impl Cache {
     }
 
     #[inline]
-    pub(super) fn get_or_insert(&mut self, addr: RemoteAddr, make: impl FnOnce() -> Plan) -> &Plan {
+    pub(super) fn get_or_insert(
+        &mut self,
+        address: CodeAddress,
+        make: impl FnOnce() -> Plan,
+    ) -> &Plan {
         // Fibonacci hashing: the high bits depend on all bits of the address.
-        let hash = addr.get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = address.addr().get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let slot = usize::try_from(hash >> (64 - SLOTS.trailing_zeros())).unwrap_or(0);
         let slot = &mut self.slots[slot % SLOTS];
-        if slot.as_ref().is_none_or(|(held, _)| *held != addr) {
+        if slot.as_ref().is_none_or(|(held, _)| *held != address) {
             *slot = None;
         }
-        &slot.get_or_insert_with(|| (addr, make())).1
+        &slot.get_or_insert_with(|| (address, make())).1
     }
 }

@@ -6,8 +6,8 @@ use super::frame_pointer::{self, NoRecord};
 use super::rule::Rule;
 use super::stack_memory::{Block, StackMemory};
 use super::{Frame, Outcome, StackCopy, Status, Truncation, Via};
-use crate::address::{CodeAddress, InstructionPointer, ReturnAddress};
-use crate::arch::{Architecture, CodeAt};
+use crate::address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
+use crate::arch::Architecture;
 use crate::image::Image;
 use crate::modules::Modules;
 use crate::registers::Registers;
@@ -96,10 +96,9 @@ impl Unwinder {
             if frames.len() >= self.limits.frames as usize {
                 break Status::Truncated(Truncation::TooDeep);
             }
-            let lookup = frame.address.lookup();
-            let plan = self
-                .cache
-                .get_or_insert(lookup, || plan(&self.modules, lookup, &mut self.context));
+            let plan = self.cache.get_or_insert(frame.address, || {
+                plan(&self.modules, frame.address, &mut self.context)
+            });
             match walk.step(&frame, plan) {
                 Ok(Some(caller)) if self.modules.is_code(caller.address.lookup()) => {
                     frame = caller;
@@ -193,8 +192,8 @@ impl Walk<'_> {
 }
 
 /// Finds out what to do at an address.
-fn plan(modules: &Modules, addr: RemoteAddr, context: &mut Context) -> Plan {
-    let Some(located) = modules.locate(addr) else {
+fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) -> Plan {
+    let Some(located) = modules.locate(at.lookup()) else {
         return Plan::NotCode;
     };
     let arch = modules.arch();
@@ -202,20 +201,39 @@ fn plan(modules: &Modules, addr: RemoteAddr, context: &mut Context) -> Plan {
     let (Some(address), Ok((image, cfi))) = (located.address, cfi) else {
         return Plan::FramePointer { in_object: false };
     };
+    if let Some(rule) = signal_return(arch, image, at, address) {
+        return Plan::Rule(rule);
+    }
     match cfi.rule(image, arch, address, context) {
         Ok(rule) => Plan::Rule(rule),
         Err(NoRow::Bad) => Plan::Bad,
-        Err(NoRow::Absent) => match known(image, arch, address) {
-            Some(rule) => Plan::Rule(rule),
+        Err(NoRow::Absent) => match image.stub_at(address) {
+            Some((stub, offset)) => Plan::Rule((arch.stub)(stub, offset)),
             None => Plan::FramePointer { in_object: true },
         },
     }
 }
 
-fn known(image: &Image, arch: &Architecture, address: crate::ImageAddress) -> Option<Rule> {
-    let bytes = image.bytes_at(address)?;
-    (arch.known_code)(&CodeAt {
-        bytes: bytes.get(..16).unwrap_or(bytes),
-        stub: image.stub_at(address),
-    })
+/// The rule in the code that a signal handler returns to. `address` is where
+/// to look for what describes the frame `at`.
+fn signal_return(
+    arch: &Architecture,
+    image: &Image,
+    at: CodeAddress,
+    address: ImageAddress,
+) -> Option<Rule> {
+    let known = |address: u64| {
+        let code = image.bytes_at(ImageAddress::new(address))?;
+        (arch.signal_return)(code)
+    };
+    match at {
+        // Nobody called it, so here the address itself counts, and what lies
+        // before it is another function.
+        CodeAddress::Return(_) => known(address.get().wrapping_add(1)),
+        CodeAddress::Instruction(_) => {
+            let into = [0].iter().chain(arch.signal_return_first);
+            into.filter_map(|n| known(address.get().wrapping_sub(*n)))
+                .next()
+        }
+    }
 }
