@@ -7,6 +7,7 @@ mod expression;
 mod frame_index;
 mod frame_pointer;
 mod rule;
+mod search_table;
 mod stack;
 mod stack_memory;
 mod unwinder;

@@ -9,6 +9,7 @@ use gimli::{
 use super::compile::{BadRow, compile};
 use super::frame_index::FrameIndex;
 use super::rule::Rule;
+use super::search_table;
 use crate::ImageAddress;
 use crate::arch::Architecture;
 use crate::image::{Image, Section, SectionName};
@@ -221,10 +222,8 @@ impl Cfi {
     ) -> Option<usize> {
         let hdr = self.eh_frame_hdr.as_ref()?;
         let bytes = image.bytes().get(hdr.file.clone())?;
-        let hdr = EhFrameHdr::new(bytes, LittleEndian);
-        let hdr = hdr.parse(&self.bases, 8).ok()?;
-        let entry = hdr.table()?.lookup(address.get(), &self.bases).ok()?;
-        let offset = entry.direct().ok()?.checked_sub(eh_frame.address.get())?;
+        let entry = search_table::find(bytes, hdr.address, address)?;
+        let offset = entry.get().checked_sub(eh_frame.address.get())?;
         usize::try_from(offset).ok()
     }
 }

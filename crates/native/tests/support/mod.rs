@@ -4,6 +4,9 @@
 pub(crate) mod build;
 pub(crate) mod files;
 pub(crate) mod gdb;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod oracle;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod target;
 
 /// Says that something is not tested as a tool is missing, which is not
