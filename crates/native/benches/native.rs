@@ -66,7 +66,7 @@ descend(60)
         let warm = begun.elapsed() / rounds;
         println!(
             "known addresses: {:?} a frame",
-            warm / u32::try_from(frames.len()).unwrap()
+            warm / u32::try_from(frames.len()).expect("few")
         );
         let begun = Instant::now();
         for _ in 0..rounds {
@@ -84,7 +84,7 @@ descend(60)
         let new = cold.saturating_sub(warm).saturating_sub(clear);
         println!(
             "a new address: {:?} more",
-            new / u32::try_from(distinct.len()).unwrap()
+            new / u32::try_from(distinct.len()).expect("few")
         );
     }
 

@@ -17,8 +17,8 @@ pub struct ReturnAddress(RemoteAddr);
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CodeAddress {
-    /// The instruction has not been executed: the newest frame, or one
-    /// interrupted by a signal.
+    /// The instruction has not been executed: the newest frame, one
+    /// interrupted by a signal, or what a signal handler returns to.
     Instruction(InstructionPointer),
     /// The frame waits for a call to return.
     Return(ReturnAddress),

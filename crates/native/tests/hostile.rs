@@ -249,7 +249,7 @@ fn damaged_files() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for victim in &victims {
         exercise(victim, victim.bytes.clone(), &mut random);
-        for _ in 0..1500 {
+        for _ in 0..8000 {
             let bytes = victim.damaged(&mut random);
             exercise(victim, bytes, &mut random);
         }

@@ -61,8 +61,23 @@ fn signal_handlers() {
             .unwind(&mut target.unwinder(), &target.memory);
         let interrupted = frames.iter().skip(1);
         let interrupted = interrupted.filter(|f| matches!(f.address, CodeAddress::Instruction(_)));
-        assert_eq!(interrupted.count(), 1);
+        // What the handler returns to, which nobody called, and what it interrupted.
+        assert_eq!(interrupted.count(), 2);
     }
+}
+
+/// What a handler returns to is known by its code alone, as in a C library that does not describe it. (gdb goes by its name.)
+#[test]
+fn undescribed_restorer() {
+    let program = Program::build("restorer.c", &["-O2"]);
+    let target = Target::start(&program);
+    let sample = target.sample(target.pid());
+    let (frames, outcome) = sample.unwind(&mut target.unwinder(), &target.memory);
+    assert!(outcome.is_certain(), "{outcome:?}");
+    assert!(frames.iter().any(|f| f.via == Via::KnownCode));
+    let (symbols, _) = target.symbols(None);
+    let names: Vec<&str> = symbols.iter().map(|symbol| &*symbol.name).collect();
+    assert_eq!(names, ["handler", "restorer", "work", "main", "_start"]);
 }
 
 /// A stack of far more than 64 KB is found to its root, whether it was copied whole or is read bit by bit.

@@ -135,7 +135,8 @@ impl Shadow {
             // The signal came before the instruction was executed.
             let pc = InstructionPointer::new(RemoteAddr::new(before));
             self.0.push(CodeAddress::Instruction(pc));
-            self.0.push(returns_to(lr));
+            let lr = InstructionPointer::new(RemoteAddr::new(lr));
+            self.0.push(CodeAddress::Instruction(lr));
         } else if recording.instruction(before) != SYSTEM_CALL {
             self.execute(recording, before, after);
         } else if let Some(CodeAddress::Instruction(pc)) = self.0.last().copied() {

@@ -17,6 +17,13 @@ pub(super) enum Plan {
     NotCode,
 }
 
+impl Plan {
+    /// Whether it is for what a signal handler returns to.
+    pub(super) fn is_signal_return(&self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.signal_frame)
+    }
+}
+
 /// Addresses kept. A Python program under load stands at some hundreds of
 /// different return addresses, a large native one at some thousands.
 const SLOTS: usize = 1 << 13;

@@ -92,13 +92,18 @@ impl Unwinder {
             via: Via::Registers,
         };
         let status = loop {
+            let plan = self.cache.get_or_insert(frame.address, || {
+                plan(&self.modules, frame.address, &mut self.context)
+            });
+            if plan.is_signal_return() {
+                // The kernel put this return address there: nobody called it.
+                let pc = InstructionPointer::new(frame.address.addr());
+                frame.address = CodeAddress::Instruction(pc);
+            }
             frames.push(frame);
             if frames.len() >= self.limits.frames as usize {
                 break Status::Truncated(Truncation::TooDeep);
             }
-            let plan = self.cache.get_or_insert(frame.address, || {
-                plan(&self.modules, frame.address, &mut self.context)
-            });
             match walk.step(&frame, plan) {
                 Ok(Some(caller)) if self.modules.is_code(caller.address.lookup()) => {
                     frame = caller;
@@ -227,8 +232,7 @@ fn signal_return(
         (arch.signal_return)(code)
     };
     match at {
-        // Nobody called it, so here the address itself counts, and what lies
-        // before it is another function.
+        // What lies before it is another function.
         CodeAddress::Return(_) => known(address.get().wrapping_add(1)),
         CodeAddress::Instruction(_) => {
             let into = [0].iter().chain(arch.signal_return_first);
