@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, Range, ReadError, RemoteAddr};
 
-use crate::frames::{CodeCounter, Position, RawFrame, RawStack};
+use crate::frames::{CodeCounter, Position, RawFrame, RawStack, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::{LineEncoding, LineTable};
 use crate::object::{ObjectError, Objects};
@@ -104,11 +104,6 @@ impl Proof {
         }
     }
 }
-
-/// How long a code object is taken for what it was without a look, where no
-/// counter tells: shorter than the interval of most recordings, so that those
-/// look at every sample, and one at a higher rate is never further behind.
-const TRUSTED: Duration = Duration::from_micros(900);
 
 /// Decoded code objects of one interpreter process.
 ///

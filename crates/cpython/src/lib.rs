@@ -29,5 +29,5 @@ pub use gil::Gil;
 pub use layout::{Build, DebugOffsetsError, Field, Layout, MissingField, ReleaseLevel, Version};
 pub use lines::LineTable;
 pub use object::ObjectError;
-pub use runtime::{Interpreter, PythonThread, Runtime};
+pub use runtime::{Interpreter, ListHeads, PythonThread, Runtime};
 pub use thread_id::ThreadIds;

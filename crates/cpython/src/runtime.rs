@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use firefinch_memory::{Bytes, Memory, ReadError, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, Range, ReadError, RemoteAddr};
 
 use crate::find::FoundBy;
 use crate::layout::{Field, Layout, MissingField, Version};
@@ -31,6 +31,10 @@ pub struct Interpreter {
     /// Its id from 3.7 on: 0 is the main one.
     pub id: Option<i64>,
 }
+
+/// Where the lists of interpreters and threads begin, and what is there.
+#[derive(Clone, Debug, Default)]
+pub struct ListHeads(Vec<(RemoteAddr, RemoteAddr)>);
 
 /// One thread that has a Python thread state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,27 +168,48 @@ impl Runtime {
         Ok(list)
     }
 
-    /// The heads of all lists of interpreters and threads. New ones are linked
-    /// at a head (`Python/pystate.c`), so equal heads mean that none was added.
+    /// Whether the heads of all lists of interpreters and threads are what they
+    /// were: one call. New ones are linked at a head (`Python/pystate.c`), so
+    /// equal heads mean that none was added.
+    pub fn same_heads(&self, memory: &dyn Memory, heads: &ListHeads) -> bool {
+        let mut words = vec![[0; 8]; heads.0.len()];
+        let mut ranges: Vec<_> = heads
+            .0
+            .iter()
+            .zip(&mut words)
+            .map(|((addr, _), word)| Range {
+                addr: *addr,
+                buf: word.as_mut_slice(),
+            })
+            .collect();
+        let all = memory.read_scattered(&mut ranges) == heads.0.len();
+        let mut pairs = heads.0.iter().zip(&words);
+        let same = pairs.all(|((_, head), word)| u64::from_le_bytes(*word) == head.get());
+        all && same && !heads.0.is_empty()
+    }
+
+    /// The heads of all lists of interpreters and threads.
     ///
     /// # Errors
     /// [`ReadError`] if the list of interpreters cannot be read.
-    pub fn list_heads(&self, memory: &dyn Memory) -> Result<Vec<RemoteAddr>, ReadError> {
+    pub fn list_heads(&self, memory: &dyn Memory) -> Result<ListHeads, ReadError> {
+        let mut heads = ListHeads::default();
         let Ok(layout) = ThreadLayout::new(&self.layout) else {
-            return Ok(Vec::new());
+            return Ok(heads);
         };
-        let mut heads = Vec::new();
-        let mut interpreter = memory.read_ptr(self.head)?;
-        while !interpreter.is_null() && heads.len() < 2 * MAX_INTERPRETERS {
-            let head = interpreter.offset(layout.thread_head as u64);
-            heads.push(interpreter);
-            heads.push(memory.read_ptr(head)?);
-            interpreter = memory.read_ptr(interpreter.offset(layout.interpreter_next as u64))?;
-            if heads.iter().step_by(2).any(|seen| *seen == interpreter) {
-                break;
+        let mut at = self.head;
+        let mut seen = HashSet::new();
+        loop {
+            let interpreter = memory.read_ptr(at)?;
+            heads.0.push((at, interpreter));
+            let known = !seen.insert(interpreter);
+            if interpreter.is_null() || known || seen.len() >= MAX_INTERPRETERS {
+                return Ok(heads);
             }
+            let head = interpreter.offset(layout.thread_head as u64);
+            heads.0.push((head, memory.read_ptr(head)?));
+            at = interpreter.offset(layout.interpreter_next as u64);
         }
-        Ok(heads)
     }
 }
 

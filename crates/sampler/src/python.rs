@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::{
-    CodeCache, Gil, Interpreter, Motion, PythonThread, Runtime, StackReader, ThreadIds,
+    CodeCache, Gil, Interpreter, ListHeads, Motion, PythonThread, Runtime, StackReader, ThreadIds,
 };
 use firefinch_memory::{ReadError, RemoteAddr};
 use firefinch_process::{NsTid, Process, ProcessMemory, Question, Tid, Watch};
@@ -18,7 +18,7 @@ use crate::thread::TargetThread;
 pub(crate) struct Python {
     pub(crate) memory: ProcessMemory,
     pub(crate) runtime: Runtime,
-    stacks: StackReader,
+    pub(crate) stacks: StackReader,
     pub(crate) codes: CodeCache,
     pub(crate) paths: ShortPaths,
     ids: ThreadIds,
@@ -38,7 +38,7 @@ pub(crate) struct Python {
     pub(crate) awake: Vec<usize>,
     /// The list heads when `threads` was made: a new thread or interpreter
     /// changes them.
-    pub(crate) heads: Vec<RemoteAddr>,
+    pub(crate) heads: ListHeads,
     names_read: Option<Instant>,
     /// Whether a thread has no name yet.
     unnamed: bool,
@@ -71,7 +71,7 @@ impl Python {
             states_of: Vec::new(),
             unwatched: Vec::new(),
             awake: Vec::new(),
-            heads: Vec::new(),
+            heads: ListHeads::default(),
             names_read: None,
             unnamed: false,
             edition: 0,
@@ -90,8 +90,8 @@ impl Python {
     }
 
     pub(crate) fn refresh(&mut self, process: &Process) -> Result<(), ReadError> {
-        let heads = self.runtime.list_heads(&self.memory)?;
-        if heads != self.heads {
+        if !self.runtime.same_heads(&self.memory, &self.heads) {
+            let heads = self.runtime.list_heads(&self.memory)?;
             self.list_threads(process)?;
             self.heads = heads;
         }

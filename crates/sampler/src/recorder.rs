@@ -223,7 +223,10 @@ impl Recorder {
         let stopped = stopper
             .as_mut()
             .map(|stopper| stop_running(stopper, target));
-        target.lock_holders();
+        // Who is wanted must be known before; else the stacks may tell for nothing.
+        if self.options.gil || !target.stacks_tell_gil() {
+            target.lock_holders();
+        }
         let moment = Moment {
             time: tick.time,
             time_ns: nanos(tick.time),
@@ -306,6 +309,7 @@ impl Recorder {
                 self.lanes.stack(index, stack, profile);
             }
             Ok(stack) => {
+                let holds_gil = stack.holds_gil().unwrap_or(holds_gil);
                 let stack = self.lanes.stack(index, stack, profile);
                 let state = self.lanes.state(index, activity, profile);
                 let thread = target.threads().get(index);

@@ -10,6 +10,7 @@ use crate::paths::ShortPaths;
 #[derive(Debug)]
 pub struct Stack<'a> {
     pub(crate) unchanged: usize,
+    pub(crate) holds_gil: Option<bool>,
     pub(crate) places: &'a [Place],
     pub(crate) paths: &'a mut ShortPaths,
     pub(crate) process: &'a Process,
@@ -31,6 +32,11 @@ impl Stack<'_> {
     /// was last had: the same code objects at the same lines.
     pub fn unchanged(&self) -> usize {
         self.unchanged
+    }
+
+    /// Whether the thread held its interpreter's lock, where its state says so.
+    pub fn holds_gil(&self) -> Option<bool> {
+        self.holds_gil
     }
 
     /// Where each frame stands, oldest first; empty when the thread runs no
@@ -62,6 +68,7 @@ impl Stack<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct KnownStack {
     resolved: Resolved,
+    pub(crate) holds_gil: Option<bool>,
     /// The thread's rest in which it was read, which proves it as long as it
     /// lasts.
     pub(crate) rest: Option<u64>,
@@ -79,6 +86,7 @@ impl KnownStack {
         memory: &dyn Memory,
         stack: &RawStack,
     ) -> Result<usize, CodeError> {
+        self.holds_gil = stack.holds_gil;
         codes.update(memory, stack, &mut self.resolved)
     }
 }

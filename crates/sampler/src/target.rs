@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use firefinch_cpython::{Motion, Runtime};
+use firefinch_cpython::{ListHeads, Motion, Runtime};
 use firefinch_memory::{ReadError, RemoteAddr};
 use firefinch_process::{Cost, Pid, Process, ProcessMemory, Question};
 
@@ -81,7 +81,7 @@ impl Target {
 
     /// Forgets the list of threads, so that the next refresh reads it anew.
     pub fn forget_threads(&mut self) {
-        self.python.heads.clear();
+        self.python.heads = ListHeads::default();
     }
 
     /// The threads, as of the last refresh; newest first.
@@ -112,6 +112,11 @@ impl Target {
     /// scheduler ticks, every 1 to 10 ms.
     pub fn run_ns(&self, index: usize) -> Option<u64> {
         self.python.run_ns(index)
+    }
+
+    /// Whether stacks say for themselves who holds a lock.
+    pub fn stacks_tell_gil(&self) -> bool {
+        self.python.stacks.tells_gil()
     }
 
     /// Finds out which thread states hold a lock now: one per lock at most.
@@ -148,6 +153,7 @@ impl Target {
         let thread = python.threads.get(index);
         Ok(Stack {
             unchanged: unchanged?,
+            holds_gil: thread.and_then(|thread| thread.stack.holds_gil),
             places: thread.map_or(&[], |thread| thread.stack.places()),
             paths: &mut python.paths,
             process: &self.process,

@@ -10,6 +10,7 @@ mod edges;
 mod linked;
 
 use std::fmt;
+use std::time::Duration;
 
 use firefinch_memory::{Memory, ReadError, RemoteAddr};
 
@@ -47,7 +48,16 @@ pub struct RawStack {
     /// The interpreter's count of code objects after the frames were read,
     /// where it keeps one.
     pub codes: Option<CodeCounter>,
+    /// Whether the thread held its interpreter's lock, where its state says so
+    /// (from 3.13 on, in builds that have the lock).
+    pub holds_gil: Option<bool>,
 }
+
+/// How long something that changes only with what the target does is taken for
+/// what it was without another look, where no look is cheap: shorter than the
+/// interval of most recordings, so that those look at every sample, and one at
+/// a higher rate is never further behind.
+pub(crate) const TRUSTED: Duration = Duration::from_micros(900);
 
 /// A count that changes whenever a code object of the interpreter goes, or
 /// whenever one comes: while it stands still, an address that was a code
@@ -154,6 +164,14 @@ impl StackReader {
             Ok(linked) => Kind::Linked(Box::new(linked)),
             Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
         }))
+    }
+
+    /// Whether its stacks say who holds the interpreter's lock.
+    pub fn tells_gil(&self) -> bool {
+        match &self.0 {
+            Kind::Linked(_) => false,
+            Kind::DataStack(data_stack) => data_stack.tells_gil(),
+        }
     }
 
     /// Reads the stack of the thread with this `PyThreadState`.

@@ -13,6 +13,7 @@ pub(super) struct EntryLayout {
     chunk: usize,
     top: usize,
     interpreter: usize,
+    lock: Option<Lock>,
     /// The bytes that hold all of the above.
     pub(super) first: usize,
     pub(super) span: usize,
@@ -28,6 +29,14 @@ struct Counter {
     wide: bool,
 }
 
+/// How a thread state says that it holds the interpreter's lock: an `int` that
+/// then has this value.
+#[derive(Clone, Copy, Debug)]
+struct Lock {
+    offset: usize,
+    value: u32,
+}
+
 /// What a thread state said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -37,7 +46,12 @@ pub(super) struct Entry {
     pub(super) chunk: RemoteAddr,
     pub(super) top: RemoteAddr,
     pub(super) interpreter: RemoteAddr,
+    pub(super) holds_gil: Option<bool>,
 }
+
+/// `_Py_THREAD_ATTACHED` (`Include/internal/pycore_pystate.h`, 3.13): with a
+/// lock, only its holder is.
+const ATTACHED: u32 = 1;
 
 /// The widest counter.
 pub(super) const COUNTER_BYTES: usize = 8;
@@ -54,8 +68,19 @@ impl EntryLayout {
         let chunk = layout.need(Field::TstateDatastackChunk)?;
         let top = layout.need(Field::TstateDatastackTop)?;
         let interpreter = layout.need(Field::TstateInterp)?;
-        let first = frame.min(chunk).min(top).min(interpreter);
-        let last = frame.max(chunk).max(top).max(interpreter);
+        let lock = |value| move |offset| Lock { offset, value };
+        let lock = match layout.build().is_free_threaded() {
+            true => None,
+            // `take_gil`, `Python/ceval_gil.c`, from 3.14 on.
+            false => layout
+                .get(Field::TstateHoldsGil)
+                .map(lock(1))
+                .or(layout.get(Field::TstateState).map(lock(ATTACHED))),
+        };
+        let fields = [frame, chunk, top, interpreter];
+        let fields = fields.into_iter().chain(lock.map(|lock| lock.offset));
+        let first = fields.clone().min().unwrap_or(frame);
+        let last = fields.max().unwrap_or(frame);
         // Incremented before a code object is freed (`code_dealloc`,
         // `Objects/codeobject.c`, from 3.14 on); in 3.13 each new one takes its
         // version from a counter (`init_code`, same file).
@@ -68,6 +93,7 @@ impl EntryLayout {
             chunk,
             top,
             interpreter,
+            lock,
             first,
             span: last + 8 - first,
             code_counter: freed.map(counter(true)).or(made.map(counter(false))),
@@ -83,7 +109,16 @@ impl EntryLayout {
             chunk: at(self.chunk)?,
             top: at(self.top)?,
             interpreter: at(self.interpreter)?,
+            holds_gil: match self.lock {
+                Some(lock) => Some(view.u32(lock.offset - self.first)? == lock.value),
+                None => None,
+            },
         })
+    }
+
+    /// Whether thread states say who holds the interpreter's lock.
+    pub(super) fn tells_gil(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Where the current frame is kept, if the thread state only leads there.

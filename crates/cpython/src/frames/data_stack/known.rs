@@ -1,6 +1,8 @@
+use std::time::Instant;
+
 use firefinch_memory::RemoteAddr;
 
-use crate::frames::RawFrame;
+use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
 /// Where a thread's stack was found last time, which is what the next look
 /// copies: stacks change at their newest end only, and seldom move.
@@ -12,6 +14,9 @@ pub(super) struct Known {
     /// Chunks that frames were in, newest first, and how much of them to copy.
     chunks: Vec<(RemoteAddr, usize)>,
     outside: Vec<Outside>,
+    links: Vec<Link>,
+    /// The interpreter's count of code objects, and when it was read.
+    pub(super) codes: Option<(CodeCounter, Instant)>,
     /// The last stack that was believed, newest frame first.
     pub(super) believed: Vec<RawFrame>,
 }
@@ -22,6 +27,20 @@ struct Outside {
     addr: RemoteAddr,
     /// Looks since it was part of a stack.
     unused: u8,
+}
+
+/// What one of the interpreter's own frames, which lie between two frames of
+/// Python where C code called it, led to.
+///
+/// It is kept for a moment ([`TRUSTED`]), and as long as the frames on both
+/// sides stand where they stood.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) addr: RemoteAddr,
+    pub(super) previous: RemoteAddr,
+    pub(super) callee: Option<RawFrame>,
+    pub(super) caller: Option<RawFrame>,
+    pub(super) at: Instant,
 }
 
 /// Chunks start at 16 KiB and double until a frame fits (`push_chunk`,
@@ -53,8 +72,43 @@ impl Known {
         self.chunks.iter().any(inside)
     }
 
-    pub(super) fn outside(&self) -> impl Iterator<Item = RemoteAddr> {
-        self.outside.iter().map(|outside| outside.addr)
+    /// The frames in no chunk that the next look, at `now`, copies.
+    pub(super) fn outside(&self, now: Instant) -> impl Iterator<Item = RemoteAddr> {
+        let linked = move |addr| {
+            let mut links = self.links.iter();
+            links.any(|link| link.addr == addr && link.is_fresh(now))
+        };
+        let all = self.outside.iter().map(|outside| outside.addr);
+        all.filter(move |addr| !linked(*addr))
+    }
+
+    /// What is still known of the frame at `addr`, above which `callee` lies.
+    pub(super) fn link(
+        &self,
+        addr: RemoteAddr,
+        callee: Option<&RawFrame>,
+        now: Instant,
+    ) -> Option<Link> {
+        let here = |link: &&Link| {
+            link.addr == addr && link.callee.as_ref() == callee && link.is_fresh(now)
+        };
+        self.links.iter().find(here).copied()
+    }
+
+    /// The interpreter's own frame at `link.addr` was read.
+    pub(super) fn meet_link(&mut self, link: Link) {
+        if let Some(known) = self.links.iter_mut().find(|known| known.addr == link.addr) {
+            *known = link;
+            return;
+        }
+        if self.links.len() >= MAX_OUTSIDE {
+            self.links.clear();
+        }
+        self.links.push(link);
+    }
+
+    pub(super) fn forget_links(&mut self) {
+        self.links.clear();
     }
 
     /// Whether a look that was planned like this has copied all of `chunk` that
@@ -119,6 +173,8 @@ impl Known {
     pub(super) fn forget(&mut self) {
         self.chunks.clear();
         self.outside.clear();
+        self.links.clear();
+        self.codes = None;
         self.through = RemoteAddr::NULL;
     }
 
@@ -127,6 +183,12 @@ impl Known {
     pub(super) fn unchanged(&self, frames: &[RawFrame]) -> usize {
         let pairs = frames.iter().rev().zip(self.believed.iter().rev());
         pairs.take_while(|(now, before)| now == before).count()
+    }
+}
+
+impl Link {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < TRUSTED
     }
 }
 

@@ -38,15 +38,16 @@ mod look;
 mod newest;
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use super::edges::Calls;
-use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, Steps};
+use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, Steps, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{Decoded, FrameLayout, Instructions, Shapes};
-use known::{Known, MAX_CHUNK};
+use known::{Known, Link, MAX_CHUNK};
 use look::Look;
 use newest::Fit;
 
@@ -82,6 +83,19 @@ struct Seen {
     /// The newest chunk.
     chunk: RemoteAddr,
     codes: Option<CodeCounter>,
+    holds_gil: Option<bool>,
+    /// When.
+    at: Instant,
+}
+
+impl Seen {
+    fn stack(&self, frames: Vec<RawFrame>) -> RawStack {
+        RawStack {
+            frames,
+            codes: self.codes,
+            holds_gil: self.holds_gil,
+        }
+    }
 }
 
 /// Looks taken to find the thread at the same depth again, and to learn the
@@ -122,6 +136,10 @@ impl DataStack {
         })
     }
 
+    pub(super) fn tells_gil(&self) -> bool {
+        self.entry.tells_gil()
+    }
+
     pub(super) fn read(
         &mut self,
         memory: &dyn Memory,
@@ -149,10 +167,7 @@ impl DataStack {
         let seen = self.look(memory, thread, known)?;
         let frames = self.follow(memory, known, seen, seen.current)?;
         known.age();
-        Ok(RawStack {
-            frames,
-            codes: seen.codes,
-        })
+        Ok(seen.stack(frames))
     }
 
     fn read_running(
@@ -164,7 +179,7 @@ impl DataStack {
         let first = self.look(memory, thread, known)?;
         let aim = first.current;
         if aim.is_null() {
-            return Ok(RawStack::default());
+            return Ok(first.stack(Vec::new()));
         }
         self.calls.begin();
         let mut failure = StackError::Torn;
@@ -196,10 +211,7 @@ impl DataStack {
             if let Some((last, _)) = &last {
                 self.calls.learn(last, &frames);
             }
-            let stack = RawStack {
-                frames: frames.clone(),
-                codes: seen.codes,
-            };
+            let stack = seen.stack(frames.clone());
             if self.believes(memory, known, &frames) {
                 if fit == Fit::Newest {
                     return Ok(accept(known, stack));
@@ -234,8 +246,7 @@ impl DataStack {
             if let Ok((Fit::Newest, frames)) = found
                 && self.believes(memory, known, &frames)
             {
-                let codes = seen.codes;
-                return Some(RawStack { frames, codes });
+                return Some(seen.stack(frames));
             }
         }
         None
@@ -308,6 +319,8 @@ impl DataStack {
         // Once read it stays what it was: the first answer is the unbiased one.
         let mut current = None;
         let mut turn = 0;
+        let now = Instant::now();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < TRUSTED;
         loop {
             turn += 1;
             self.plan.clear();
@@ -317,8 +330,13 @@ impl DataStack {
             }
             self.plan.extend(known.chunks());
             let span = self.frame.span;
-            self.plan.extend(known.outside().map(|addr| (addr, span)));
-            let counter = self.entry.counter_at(known.interpreter);
+            self.plan
+                .extend(known.outside(now).map(|addr| (addr, span)));
+            let known_codes = known.codes.filter(|(_, at)| fresh(*at));
+            let counter = match known_codes {
+                Some(_) => None,
+                None => self.entry.counter_at(known.interpreter),
+            };
             // Last, so that what it vouches for was copied before.
             self.plan.extend(counter.map(|at| (at, COUNTER_BYTES)));
             let filled = self.look.take(memory, &self.plan);
@@ -343,18 +361,25 @@ impl DataStack {
                 Some(_) => !known.covers(entry.chunk, entry.top) || filled < self.plan.len(),
                 None => true,
             };
-            if again && (replan || (moved && counter != self.entry.counter_at(entry.interpreter))) {
+            let counted_elsewhere = moved && self.entry.counter_at(entry.interpreter).is_some();
+            if counted_elsewhere {
+                known.codes = None;
+            }
+            if again && (replan || counted_elsewhere) {
                 continue;
             }
-            let codes = counter.filter(|_| !moved).and_then(|at| {
+            let count = counter.filter(|_| !moved).and_then(|at| {
                 let count = self.entry.counter(self.look.slice(at, COUNTER_BYTES)?)?;
                 let interpreter = entry.interpreter;
-                Some(CodeCounter { interpreter, count })
+                Some((CodeCounter { interpreter, count }, now))
             });
+            known.codes = count.or(known_codes.filter(|_| !moved));
             return Ok(Seen {
                 current: current.ok_or(StackError::Torn)?,
                 chunk: entry.chunk,
-                codes,
+                codes: known.codes.map(|(codes, _)| codes),
+                holds_gil: entry.holds_gil,
+                at: now,
             });
         }
     }
@@ -382,9 +407,20 @@ impl DataStack {
         let mut frames = Vec::with_capacity(known.believed.len() + 4);
         let mut addr = newest;
         let mut callee: Option<Decoded> = None;
+        // The frame between two loops that was passed last, and its caller as
+        // it was if it has not been read now.
+        let mut between: Option<Link> = None;
+        let mut expected: Option<Option<RawFrame>> = None;
         let mut steps = Steps::default();
         while !addr.is_null() {
             steps.count(addr)?;
+            if let Some(link) = known.link(addr, frames.last(), seen.at) {
+                known.meet_outside(addr);
+                expected = Some(link.caller);
+                callee = None;
+                addr = link.previous;
+                continue;
+            }
             let decoded = self.decode(memory, known, seen, addr)?;
             let floats = decoded.internal || !decoded.in_chunk;
             if floats {
@@ -399,11 +435,34 @@ impl DataStack {
             if decoded.executing && callee.is_some_and(|callee| callee.shares_loop()) {
                 return Err(StackError::Torn);
             }
-            if !decoded.internal {
+            if decoded.internal {
+                between = Some(Link {
+                    addr,
+                    previous: decoded.previous,
+                    callee: frames.last().copied(),
+                    caller: None,
+                    at: seen.at,
+                });
+            } else {
+                if expected
+                    .take()
+                    .is_some_and(|caller| caller != Some(decoded.frame))
+                {
+                    // The caller has moved on, so the link is read again.
+                    known.forget_links();
+                    return self.follow(memory, known, seen, newest);
+                }
+                if let Some(link) = between.take() {
+                    let caller = Some(decoded.frame);
+                    known.meet_link(Link { caller, ..link });
+                }
                 frames.push(decoded.frame);
             }
             callee = Some(decoded);
             addr = decoded.previous;
+        }
+        if let Some(link) = between {
+            known.meet_link(link);
         }
         Ok(frames)
     }
