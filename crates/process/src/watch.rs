@@ -218,7 +218,7 @@ impl Watch {
         }
         self.swept = Some(now);
         self.proved = true;
-        self.sweep(process)
+        self.sweep(process, question)
     }
 
     /// Looks at the threads that are awake; whether that answers the question.
@@ -241,7 +241,7 @@ impl Watch {
             let Some(watched) = self.threads.get_mut(*index) else {
                 return false;
             };
-            if watched.look(&mut self.cost) {
+            if watched.look(&mut self.cost, question) {
                 self.looked_at.push(*index);
             }
             let Some(run_ns) = watched.run_ns.filter(|_| watched.look != Look::Gone) else {
@@ -275,13 +275,15 @@ impl Watch {
 
     /// Looks at each thread that has run by its own figures, and takes stock
     /// of the whole. Whether one has ended.
-    fn sweep(&mut self, process: &Process) -> bool {
-        self.cost.calls += 1;
-        let clock = process.cpu_time().ok().map(nanos);
+    fn sweep(&mut self, process: &Process, question: Question) -> bool {
+        // Nothing is proved by it for few threads, or by another question.
+        let useful = question == Question::WhatAllDo && self.threads.len() >= self.few;
+        self.cost.calls += u64::from(useful);
+        let clock = useful.then(|| process.cpu_time().ok().map(nanos)).flatten();
         self.awake.clear();
         let (mut sum, mut still_ns, mut known, mut gone) = (0_u64, 0_u64, true, false);
         for (index, watched) in self.threads.iter_mut().enumerate() {
-            if watched.look(&mut self.cost) {
+            if watched.look(&mut self.cost, question) {
                 self.looked_at.push(index);
             }
             gone |= watched.look == Look::Gone;
@@ -322,8 +324,8 @@ impl Watched {
 
     /// Looks at its figures, and at what it does unless they prove that it
     /// still does that. Whether it may do something else now.
-    fn look(&mut self, cost: &mut Cost) -> bool {
-        self.try_look(cost).unwrap_or_else(|error| {
+    fn look(&mut self, cost: &mut Cost, question: Question) -> bool {
+        self.try_look(cost, question).unwrap_or_else(|error| {
             self.waits = false;
             self.moves += 1;
             self.look = match error.is_gone() {
@@ -334,7 +336,15 @@ impl Watched {
         })
     }
 
-    fn try_look(&mut self, cost: &mut Cost) -> Result<bool, AccessError> {
+    fn try_look(&mut self, cost: &mut Cost, question: Question) -> Result<bool, AccessError> {
+        if question == Question::WhoRuns && self.look == Look::At(Activity::Running) {
+            // Most often it still does; its figures would prove nothing.
+            cost.calls += 1;
+            if self.thread.activity()? == Activity::Running {
+                self.moves += 1;
+                return Ok(true);
+            }
+        }
         cost.calls += 1;
         let sched = match self.thread.sched_text() {
             // Not gone but without figures: it has to do without them.

@@ -21,6 +21,8 @@ pub(super) struct FrameLayout {
     locals: usize,
     /// Owners from this value on are the interpreter's own frames.
     internal_owner: u8,
+    /// There is none beyond this one.
+    last_owner: usize,
     /// The owner of frames in chunks.
     thread_owner: usize,
     /// The bytes of a frame that hold all of the above.
@@ -79,7 +81,16 @@ impl FrameLayout {
             .filter_map(|field| layout.get(field))
             .min()
             .and_then(|value| u8::try_from(value).ok());
+        let owners = [
+            Field::OwnerThread,
+            Field::OwnerGenerator,
+            Field::OwnerFrameObject,
+            Field::OwnerInterpreter,
+            Field::OwnerCstack,
+        ];
+        let owners = owners.into_iter().filter_map(|owner| layout.get(owner));
         Ok(Self {
+            last_owner: owners.max().unwrap_or(usize::from(u8::MAX)),
             previous,
             code,
             instruction,
@@ -119,6 +130,9 @@ impl FrameLayout {
     pub(super) fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<Decoded> {
         let view = Bytes(bytes);
         let owner = view.u8(self.owner)?;
+        if usize::from(owner) > self.last_owner {
+            return None;
+        }
         let internal = owner >= self.internal_owner;
         let code = view.ptr(self.code)?.untagged(TAG_BITS);
         // A cleared frame has no code from 3.14 on; the interpreter's own from 3.13 on.
