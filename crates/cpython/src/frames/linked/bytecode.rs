@@ -317,13 +317,17 @@ impl Walk {
         self.joins.insert(target, merged);
     }
 
-    /// Passes one instruction; whom it calls if it does.
+    /// Passes one instruction; whom it calls if it does or may.
     fn step(&mut self, instruction: Instruction, dialect: Dialect) -> Option<Option<Symbol>> {
         use op::*;
         self.begun = true;
         let mut stack = self.stack.take().unwrap_or_default();
         let mut called = None;
         let target = instruction.targets(dialect).next();
+        if instruction.op == LOAD_ATTR {
+            // A property has the name of its function.
+            called = Some(Some(Symbol::Name(instruction.arg)));
+        }
         match (instruction.op, target) {
             (JUMP_FORWARD | JUMP_ABSOLUTE, Some(target)) => {
                 self.jump(target, stack);

@@ -28,13 +28,14 @@ pub(super) struct Chain {
     /// The chain of the last look at each thread.
     last: HashMap<RemoteAddr, Vec<RemoteAddr>>,
     copies: Copies,
-    at_once: bool,
 }
 
 /// Callers remembered before starting anew.
 const MAX_CALLERS: usize = 1 << 16;
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 12;
+/// Functions that call each other in turn are rarely more than these.
+const MAX_CYCLE: usize = 16;
 const PAGE: u64 = 4096;
 
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +122,6 @@ impl Chain {
             callers: HashMap::new(),
             last: HashMap::new(),
             copies: Copies::default(),
-            at_once: false,
         })
     }
 
@@ -137,7 +137,6 @@ impl Chain {
         let head = thread.offset(self.thread_frame as u64);
         let expected = self.last.get(&thread).map_or(&[][..], Vec::as_slice);
         self.copies.begin();
-        self.at_once = true;
         self.copies.fetch(memory, Some(head), expected, span);
         let newest = match self.copies.get(head, 8) {
             Some(bytes) => Bytes(bytes).ptr(0).unwrap_or_default(),
@@ -149,7 +148,6 @@ impl Chain {
         while !addr.is_null() {
             steps.count(addr)?;
             if self.copies.get(addr, span).is_none() {
-                self.at_once = false;
                 let path = self.expected_from(addr);
                 self.copies.fetch(memory, None, &path, span);
             }
@@ -161,27 +159,55 @@ impl Chain {
             let garbage = StackError::Garbage(addr);
             let (seen, caller) = self.fields.decode(addr, bytes).ok_or(garbage)?;
             chain.push(seen);
-            addr = self.caller(&seen, caller);
+            addr = self.caller(memory, &seen, caller);
         }
         self.remember(thread, &chain);
         Ok(chain)
     }
 
-    /// Whether the last look took a single call.
-    pub(super) fn was_at_once(&self) -> bool {
-        self.at_once
+    /// The caller of a frame, whose `f_back` says `back`.
+    ///
+    /// A generator loses its `f_back` when it yields (`gen_send_ex`,
+    /// `Objects/genobject.c`), and of a function that calls itself only one
+    /// frame is kept with its code object: the others go to the free list,
+    /// which is linked by `f_back`. Both had a caller when they were last seen.
+    fn caller(&mut self, memory: &dyn Memory, seen: &Seen, back: RemoteAddr) -> RemoteAddr {
+        if seen.lives {
+            return back;
+        }
+        let known = match self.callers.get(&seen.frame.addr) {
+            Some((code, caller)) if *code == seen.frame.code => *caller,
+            _ => return back,
+        };
+        if back.is_null() {
+            return known;
+        }
+        if known == back || !self.is_below(known, seen.frame.code) {
+            return back;
+        }
+        let span = self.fields.span;
+        if !self.copies.has(back) {
+            self.copies.fetch(memory, None, &[back], span);
+        }
+        let copy = self.copies.get(back, span);
+        let lives = copy
+            .and_then(|bytes| self.fields.decode(back, bytes))
+            .is_some_and(|(seen, _)| seen.lives);
+        // The free list never leads to a frame that is executing.
+        if lives { back } else { known }
     }
 
-    /// A generator loses its `f_back` when it yields (`gen_send_ex`,
-    /// `Objects/genobject.c`).
-    fn caller(&self, seen: &Seen, caller: RemoteAddr) -> RemoteAddr {
-        if seen.lives || !caller.is_null() {
-            return caller;
+    /// Whether a frame of this code is among `from` and its callers.
+    fn is_below(&self, from: RemoteAddr, code: RemoteAddr) -> bool {
+        let mut addr = from;
+        for _ in 0..MAX_CYCLE {
+            match self.callers.get(&addr) {
+                Some((known, _)) if *known == code => return true,
+                Some((_, caller)) => addr = *caller,
+                None => return false,
+            }
         }
-        match self.callers.get(&seen.frame.addr) {
-            Some((code, caller)) if *code == seen.frame.code => *caller,
-            _ => caller,
-        }
+        false
     }
 
     /// The chain from here on, if it is as it was.

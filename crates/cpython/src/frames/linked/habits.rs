@@ -46,9 +46,9 @@ const STEADY: u32 = 6;
 /// Times that a pair is seen before its calls are judged.
 const ENOUGH: u32 = 16;
 /// A call is made if it is at least this part of its pair's.
-const USUAL_PART: u32 = 2;
+const USUAL_PART: u32 = 4;
 /// It is torn if it is less than this part.
-const RARE_PART: u32 = 8;
+const RARE_PART: u32 = 16;
 
 pub(super) fn call(caller: &RawFrame, callee: &RawFrame) -> Call {
     (caller.code, caller.position, callee.code)

@@ -77,6 +77,8 @@ impl Linked {
         }
         let mut failure = StackError::Torn;
         self.habits.begin();
+        // The caches are cold at first, and a cold look takes several times as long.
+        let _ = self.chain.look(memory, thread);
         for _ in 0..LOOKS {
             let seen = match self.chain.look(memory, thread) {
                 Ok(seen) => seen,
@@ -86,9 +88,7 @@ impl Linked {
                 }
             };
             failure = StackError::Torn;
-            if self.chain.was_at_once() {
-                self.habits.count(&seen);
-            }
+            self.habits.count(&seen);
             if seen.last().is_some_and(|oldest| !oldest.lives) {
                 continue;
             }
@@ -132,17 +132,16 @@ impl Linked {
     ) -> Option<Position> {
         let this = call(caller, callee);
         let code = self.program.code(memory, caller.code)?;
-        let callee_code = self.program.code(memory, callee.code)?;
-        let name = callee_code.name();
+        let to = self.program.code(memory, callee.code)?;
         let Position::Offset(offset) = caller.position else {
             return None;
         };
         let offset = u32::try_from(offset).ok();
-        if offset.is_some_and(|offset| code.calls_by_name(offset, callee.code, name)) {
+        if offset.is_some_and(|offset| code.calls_by_name(offset, callee.code, &to)) {
             self.habits.believe_named(this);
             return Some(caller.position);
         }
-        let mut places: Vec<u32> = code.calls_to(callee.code, name).collect();
+        let mut places: Vec<u32> = code.calls_to(callee.code, &to).collect();
         let is_named = !places.is_empty();
         let moved_on = offset
             .is_none_or(|offset| code.is_quiet(offset) || self.program.calls_python(&code, offset));

@@ -24,6 +24,7 @@ pub(super) struct Program {
 #[derive(Clone, Copy, Debug)]
 struct Offsets {
     name: usize,
+    flags: usize,
     code: usize,
     consts: usize,
     names: usize,
@@ -41,10 +42,14 @@ const MAX_CODES: usize = 1 << 16;
 /// A code object has at most some thousand names and constants.
 const MAX_TUPLE: u64 = 1 << 14;
 
+/// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR (`Include/code.h`).
+const GENERATOR: u32 = 0x20 | 0x80 | 0x200;
+
 /// A code object's name and calls.
 #[derive(Debug)]
 pub(super) struct Code {
     name: String,
+    is_generator: bool,
     calls: Calls,
     sites: Vec<(u32, Callee)>,
 }
@@ -59,9 +64,11 @@ enum Callee {
 
 impl Code {
     /// Whether the instruction at `offset` finds what it calls by the name of
-    /// `callee`.
-    pub(super) fn calls_by_name(&self, offset: u32, callee: RemoteAddr, name: &str) -> bool {
-        self.site(offset).is_some_and(|site| site.is(callee, name))
+    /// `callee`, which is `to`, and runs it. A call of a generator only makes
+    /// one, which runs where somebody asks it for its next value.
+    pub(super) fn calls_by_name(&self, offset: u32, callee: RemoteAddr, to: &Self) -> bool {
+        let is_named = |site: &Callee| site.is(callee, &to.name);
+        !to.is_generator && self.site(offset).is_some_and(is_named)
     }
 
     fn site(&self, offset: u32) -> Option<&Callee> {
@@ -74,16 +81,12 @@ impl Code {
     pub(super) fn calls_to<'a>(
         &'a self,
         callee: RemoteAddr,
-        name: &'a str,
+        to: &'a Self,
     ) -> impl Iterator<Item = u32> + 'a {
-        let sites = self.sites.iter();
+        let sites = self.sites.iter().filter(|_| !to.is_generator);
         sites
-            .filter(move |(_, site)| site.is(callee, name))
+            .filter(move |(_, site)| site.is(callee, &to.name))
             .map(|(offset, _)| *offset)
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
     }
 
     /// Whether the instruction at `offset` runs no Python code.
@@ -120,17 +123,21 @@ impl Program {
         let is_old = layout.get(Field::OpCallFunctionVar).is_some();
         let unit = LineEncoding::of(layout).frame_unit().unsigned_abs();
         let name = layout.need(Field::CodeName)?;
+        let flags = layout.need(Field::CodeFlags)?;
         let code = layout.need(Field::CodeCode)?;
         let consts = layout.need(Field::CodeConsts)?;
         let names = layout.need(Field::CodeNames)?;
         let varnames = layout.need(Field::CodeVarnames)?;
         let cellvars = layout.need(Field::CodeCellvars)?;
         let freevars = layout.need(Field::CodeFreevars)?;
-        let used = [name, code, consts, names, varnames, cellvars, freevars];
+        let used = [
+            name, flags, code, consts, names, varnames, cellvars, freevars,
+        ];
         Ok(Self {
             layout: layout.clone(),
             offsets: Offsets {
                 name,
+                flags,
                 code,
                 consts,
                 names,
@@ -183,6 +190,7 @@ impl Program {
         let pointer = |offset| Bytes(&bytes).ptr(offset);
         let objects = Objects::new(memory, &self.layout);
         let name = objects.text(pointer(offsets.name)?).ok()?;
+        let flags = Bytes(&bytes).u32(offsets.flags)?;
         let bytecode = objects.bytes(pointer(offsets.code)?).ok()?;
         let tuple = |offset| self.tuple(memory, pointer(offset)?);
         let consts = tuple(offsets.consts)?;
@@ -206,7 +214,12 @@ impl Program {
         let calls = Calls::of(&bytecode, self.dialect);
         let site = |call: &CallInstruction| (call.offset, callee(call).unwrap_or(Callee::Unknown));
         let sites = calls.instructions.iter().map(site).collect();
-        Some(Code { name, calls, sites })
+        Some(Code {
+            name,
+            is_generator: flags & GENERATOR != 0,
+            calls,
+            sites,
+        })
     }
 
     fn tuple(&self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Vec<RemoteAddr>> {
