@@ -172,7 +172,7 @@ impl Chain {
     /// frame is kept with its code object: the others go to the free list,
     /// which is linked by `f_back`. Both had a caller when they were last seen.
     fn caller(&mut self, memory: &dyn Memory, seen: &Seen, back: RemoteAddr) -> RemoteAddr {
-        if seen.lives {
+        if seen.lives && !back.is_null() {
             return back;
         }
         let known = match self.callers.get(&seen.frame.addr) {
