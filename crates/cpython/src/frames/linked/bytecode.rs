@@ -6,7 +6,7 @@
 //! symbols, so a name that is given is the one the compiler put there
 //! (`Python/compile.c`, `Python/ceval.c`, 2.7 to 3.10).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How a version writes instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub(super) struct CallInstruction {
     pub(super) offset: u32,
     /// What it calls, where that is plain to see.
     pub(super) callee: Option<Symbol>,
+    /// An attribute is loaded, which is a call if it is a property.
+    pub(super) is_load: bool,
 }
 
 /// The calls of a code object and the places that jumps lead to.
@@ -73,9 +75,16 @@ impl Calls {
                 calls.instructions.push(CallInstruction {
                     offset: instruction.start,
                     callee,
+                    is_load: instruction.op == op::LOAD_ATTR,
                 });
             }
         }
+        // What is called by the same name is a method, not a property.
+        let called = calls.instructions.iter().filter(|call| !call.is_load);
+        let methods: HashSet<_> = called.filter_map(|call| call.callee).collect();
+        calls.instructions.retain(|call| {
+            !call.is_load || !call.callee.is_some_and(|name| methods.contains(&name))
+        });
         calls
     }
 
@@ -504,7 +513,23 @@ mod tests {
         assert!(!calls.is_straight(26, 16));
     }
 
-    /// The same for 2.7, with keywords in the high byte of the argument.
+    /// `o.p + o.m()` as 2.7 and 3.6 have it: loading `p` may run a property,
+    /// loading `m` does not.
+    #[test]
+    fn properties_are_calls() {
+        let code = [
+            [LOAD_FAST, 0],
+            [LOAD_ATTR, 5],
+            [LOAD_FAST, 0],
+            [LOAD_ATTR, 6],
+            [CALL_FUNCTION, 0],
+            [BINARY_FIRST + 7, 0],
+        ];
+        let name = |index| Some(Symbol::Name(index));
+        assert_eq!(callees(&code.concat(), WORDS), [(2, name(5)), (8, name(6))]);
+    }
+
+    /// Calls in 2.7, with keywords in the high byte of the argument.
     #[test]
     fn callees_in_the_old_dialect() {
         let mut code = vec![LOAD_GLOBAL, 7, 0, LOAD_CONST, 0, 0];

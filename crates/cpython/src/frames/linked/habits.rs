@@ -47,6 +47,8 @@ const STEADY: u32 = 6;
 const ENOUGH: u32 = 16;
 /// A call is made if it is at least this part of its pair's.
 const USUAL_PART: u32 = 4;
+/// So many times and more than half of the pair's are enough without that.
+const CLEAR: u32 = 4;
 /// It is torn if it is less than this part.
 const RARE_PART: u32 = 16;
 
@@ -97,7 +99,9 @@ impl Habits {
         }
         let pair = self.watched.get(&(call.0, call.2)).copied().unwrap_or(0);
         let living = self.living.get(call).copied().unwrap_or(0);
-        if pair < ENOUGH {
+        if living >= CLEAR && living.saturating_mul(2) > pair {
+            Judgement::Made
+        } else if pair < ENOUGH {
             Judgement::Open
         } else if living.saturating_mul(USUAL_PART) >= pair {
             Judgement::Made

@@ -89,7 +89,10 @@ impl Linked {
             };
             failure = StackError::Torn;
             self.habits.count(&seen);
-            if seen.last().is_some_and(|oldest| !oldest.lives) {
+            if seen
+                .last()
+                .is_some_and(|oldest| !self.is_root(memory, oldest))
+            {
                 continue;
             }
             let mut settled = seen.clone();
@@ -104,6 +107,13 @@ impl Linked {
             self.pause();
         }
         Err(failure)
+    }
+
+    /// Whether a frame without a caller can be the oldest. Somebody resumed a
+    /// generator, even if it has just given that up.
+    fn is_root(&mut self, memory: &dyn Memory, oldest: &Seen) -> bool {
+        let code = self.program.code(memory, oldest.frame.code);
+        oldest.lives && code.is_none_or(|code| !code.is_generator())
     }
 
     /// Makes every caller stand where it called from; `false` if that is not

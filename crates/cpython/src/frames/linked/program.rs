@@ -71,6 +71,11 @@ impl Code {
         !to.is_generator && self.site(offset).is_some_and(is_named)
     }
 
+    /// Whether it runs only when it is asked for its next value.
+    pub(super) fn is_generator(&self) -> bool {
+        self.is_generator
+    }
+
     fn site(&self, offset: u32) -> Option<&Callee> {
         let sites = &self.sites;
         let index = sites.binary_search_by_key(&offset, |(offset, _)| *offset);
