@@ -105,84 +105,84 @@ struct Instruction {
     arg: u32,
 }
 
-mod op {
+pub(super) mod op {
     //! Numbers from `Include/opcode.h`, the same from 2.7 to 3.10 unless said.
-    pub(super) const POP_TOP: u8 = 1;
-    pub(super) const ROT_TWO: u8 = 2;
-    pub(super) const ROT_THREE: u8 = 3;
-    pub(super) const DUP_TOP: u8 = 4;
-    pub(super) const NOP: u8 = 9;
-    pub(super) const UNARY_FIRST: u8 = 10;
-    pub(super) const UNARY_LAST: u8 = 15;
-    pub(super) const BINARY_FIRST: u8 = 16;
-    pub(super) const BINARY_LAST: u8 = 29;
-    pub(super) const INPLACE_ADD: u8 = 55;
-    pub(super) const INPLACE_MODULO: u8 = 59;
-    pub(super) const STORE_SUBSCR: u8 = 60;
-    pub(super) const BINARY_LSHIFT: u8 = 62;
-    pub(super) const INPLACE_POWER: u8 = 67;
-    pub(super) const GET_ITER: u8 = 68;
-    pub(super) const INPLACE_LSHIFT: u8 = 75;
-    pub(super) const INPLACE_OR: u8 = 79;
-    pub(super) const RETURN_VALUE: u8 = 83;
-    pub(super) const POP_BLOCK: u8 = 87;
-    pub(super) const HAVE_ARGUMENT: u8 = 90;
-    pub(super) const STORE_NAME: u8 = 90;
-    pub(super) const FOR_ITER: u8 = 93;
-    pub(super) const STORE_ATTR: u8 = 95;
-    pub(super) const STORE_GLOBAL: u8 = 97;
-    pub(super) const LOAD_CONST: u8 = 100;
-    pub(super) const LOAD_NAME: u8 = 101;
-    pub(super) const BUILD_TUPLE: u8 = 102;
-    pub(super) const BUILD_SET: u8 = 104;
-    pub(super) const BUILD_MAP: u8 = 105;
-    pub(super) const LOAD_ATTR: u8 = 106;
-    pub(super) const COMPARE_OP: u8 = 107;
-    pub(super) const JUMP_FORWARD: u8 = 110;
-    pub(super) const JUMP_IF_FALSE_OR_POP: u8 = 111;
-    pub(super) const JUMP_IF_TRUE_OR_POP: u8 = 112;
-    pub(super) const JUMP_ABSOLUTE: u8 = 113;
-    pub(super) const POP_JUMP_IF_FALSE: u8 = 114;
-    pub(super) const POP_JUMP_IF_TRUE: u8 = 115;
-    pub(super) const LOAD_GLOBAL: u8 = 116;
+    pub(in crate::frames::linked) const POP_TOP: u8 = 1;
+    pub(in crate::frames::linked) const ROT_TWO: u8 = 2;
+    pub(in crate::frames::linked) const ROT_THREE: u8 = 3;
+    pub(in crate::frames::linked) const DUP_TOP: u8 = 4;
+    pub(in crate::frames::linked) const NOP: u8 = 9;
+    pub(in crate::frames::linked) const UNARY_FIRST: u8 = 10;
+    pub(in crate::frames::linked) const UNARY_LAST: u8 = 15;
+    pub(in crate::frames::linked) const BINARY_FIRST: u8 = 16;
+    pub(in crate::frames::linked) const BINARY_LAST: u8 = 29;
+    pub(in crate::frames::linked) const INPLACE_ADD: u8 = 55;
+    pub(in crate::frames::linked) const INPLACE_MODULO: u8 = 59;
+    pub(in crate::frames::linked) const STORE_SUBSCR: u8 = 60;
+    pub(in crate::frames::linked) const BINARY_LSHIFT: u8 = 62;
+    pub(in crate::frames::linked) const INPLACE_POWER: u8 = 67;
+    pub(in crate::frames::linked) const GET_ITER: u8 = 68;
+    pub(in crate::frames::linked) const INPLACE_LSHIFT: u8 = 75;
+    pub(in crate::frames::linked) const INPLACE_OR: u8 = 79;
+    pub(in crate::frames::linked) const RETURN_VALUE: u8 = 83;
+    pub(in crate::frames::linked) const POP_BLOCK: u8 = 87;
+    pub(in crate::frames::linked) const HAVE_ARGUMENT: u8 = 90;
+    pub(in crate::frames::linked) const STORE_NAME: u8 = 90;
+    pub(in crate::frames::linked) const FOR_ITER: u8 = 93;
+    pub(in crate::frames::linked) const STORE_ATTR: u8 = 95;
+    pub(in crate::frames::linked) const STORE_GLOBAL: u8 = 97;
+    pub(in crate::frames::linked) const LOAD_CONST: u8 = 100;
+    pub(in crate::frames::linked) const LOAD_NAME: u8 = 101;
+    pub(in crate::frames::linked) const BUILD_TUPLE: u8 = 102;
+    pub(in crate::frames::linked) const BUILD_SET: u8 = 104;
+    pub(in crate::frames::linked) const BUILD_MAP: u8 = 105;
+    pub(in crate::frames::linked) const LOAD_ATTR: u8 = 106;
+    pub(in crate::frames::linked) const COMPARE_OP: u8 = 107;
+    pub(in crate::frames::linked) const JUMP_FORWARD: u8 = 110;
+    pub(in crate::frames::linked) const JUMP_IF_FALSE_OR_POP: u8 = 111;
+    pub(in crate::frames::linked) const JUMP_IF_TRUE_OR_POP: u8 = 112;
+    pub(in crate::frames::linked) const JUMP_ABSOLUTE: u8 = 113;
+    pub(in crate::frames::linked) const POP_JUMP_IF_FALSE: u8 = 114;
+    pub(in crate::frames::linked) const POP_JUMP_IF_TRUE: u8 = 115;
+    pub(in crate::frames::linked) const LOAD_GLOBAL: u8 = 116;
     /// From 3.9 on.
-    pub(super) const IS_OP: u8 = 117;
-    pub(super) const CONTAINS_OP: u8 = 118;
-    pub(super) const CONTINUE_LOOP: u8 = 119;
-    pub(super) const SETUP_LOOP: u8 = 120;
+    pub(in crate::frames::linked) const IS_OP: u8 = 117;
+    pub(in crate::frames::linked) const CONTAINS_OP: u8 = 118;
+    pub(in crate::frames::linked) const CONTINUE_LOOP: u8 = 119;
+    pub(in crate::frames::linked) const SETUP_LOOP: u8 = 120;
     /// SETUP_EXCEPT, a relative jump, to 3.7; JUMP_IF_NOT_EXC_MATCH, an
     /// absolute one, from 3.9 on.
-    pub(super) const EXCEPT: u8 = 121;
-    pub(super) const SETUP_FINALLY: u8 = 122;
-    pub(super) const LOAD_FAST: u8 = 124;
-    pub(super) const STORE_FAST: u8 = 125;
-    pub(super) const DELETE_FAST: u8 = 126;
-    pub(super) const CALL_FUNCTION: u8 = 131;
-    pub(super) const MAKE_FUNCTION: u8 = 132;
-    pub(super) const BUILD_SLICE: u8 = 133;
+    pub(in crate::frames::linked) const EXCEPT: u8 = 121;
+    pub(in crate::frames::linked) const SETUP_FINALLY: u8 = 122;
+    pub(in crate::frames::linked) const LOAD_FAST: u8 = 124;
+    pub(in crate::frames::linked) const STORE_FAST: u8 = 125;
+    pub(in crate::frames::linked) const DELETE_FAST: u8 = 126;
+    pub(in crate::frames::linked) const CALL_FUNCTION: u8 = 131;
+    pub(in crate::frames::linked) const MAKE_FUNCTION: u8 = 132;
+    pub(in crate::frames::linked) const BUILD_SLICE: u8 = 133;
     /// 2.7 only.
-    pub(super) const MAKE_CLOSURE: u8 = 134;
-    pub(super) const LOAD_CLOSURE: u8 = 135;
-    pub(super) const LOAD_DEREF: u8 = 136;
-    pub(super) const STORE_DEREF: u8 = 137;
+    pub(in crate::frames::linked) const MAKE_CLOSURE: u8 = 134;
+    pub(in crate::frames::linked) const LOAD_CLOSURE: u8 = 135;
+    pub(in crate::frames::linked) const LOAD_DEREF: u8 = 136;
+    pub(in crate::frames::linked) const STORE_DEREF: u8 = 137;
     /// 2.7 only.
-    pub(super) const CALL_FUNCTION_VAR: u8 = 140;
-    pub(super) const CALL_FUNCTION_KW: u8 = 141;
+    pub(in crate::frames::linked) const CALL_FUNCTION_VAR: u8 = 140;
+    pub(in crate::frames::linked) const CALL_FUNCTION_KW: u8 = 141;
     /// CALL_FUNCTION_VAR_KW in 2.7.
-    pub(super) const CALL_FUNCTION_EX: u8 = 142;
-    pub(super) const SETUP_WITH: u8 = 143;
+    pub(in crate::frames::linked) const CALL_FUNCTION_EX: u8 = 142;
+    pub(in crate::frames::linked) const SETUP_WITH: u8 = 143;
     /// LIST_APPEND from 3.6 on.
-    pub(super) const EXTENDED_ARG_BYTES: u8 = 145;
-    pub(super) const EXTENDED_ARG_WORDS: u8 = 144;
-    pub(super) const SETUP_ASYNC_WITH: u8 = 154;
-    pub(super) const FORMAT_VALUE: u8 = 155;
-    pub(super) const BUILD_CONST_KEY_MAP: u8 = 156;
-    pub(super) const BUILD_STRING: u8 = 157;
+    pub(in crate::frames::linked) const EXTENDED_ARG_BYTES: u8 = 145;
+    pub(in crate::frames::linked) const EXTENDED_ARG_WORDS: u8 = 144;
+    pub(in crate::frames::linked) const SETUP_ASYNC_WITH: u8 = 154;
+    pub(in crate::frames::linked) const FORMAT_VALUE: u8 = 155;
+    pub(in crate::frames::linked) const BUILD_CONST_KEY_MAP: u8 = 156;
+    pub(in crate::frames::linked) const BUILD_STRING: u8 = 157;
     /// From 3.7 on.
-    pub(super) const LOAD_METHOD: u8 = 160;
-    pub(super) const CALL_METHOD: u8 = 161;
+    pub(in crate::frames::linked) const LOAD_METHOD: u8 = 160;
+    pub(in crate::frames::linked) const CALL_METHOD: u8 = 161;
     /// CALL_FINALLY, a relative jump, in 3.8; LIST_EXTEND from 3.9 on.
-    pub(super) const CALL_FINALLY: u8 = 162;
+    pub(in crate::frames::linked) const CALL_FINALLY: u8 = 162;
 }
 
 /// Instructions during which no Python code is run, except when an object dies

@@ -29,6 +29,8 @@ mod bytecode;
 mod chain;
 mod habits;
 mod program;
+#[cfg(test)]
+mod tests;
 
 use firefinch_memory::{Memory, RemoteAddr};
 
