@@ -109,8 +109,10 @@ impl Moving {
         ])
     }
 
-    /// A frame that is executing.
+    /// A frame that is executing, on a page of its own: so its copy is another
+    /// moment than those of the others.
     fn frame(&self, code: u64, caller: u64, at: u64) -> u64 {
+        self.end.set((self.end.get() | 0xfff) + 1);
         self.allocate(&[
             (Field::FrameLasti, at),
             (Field::ObjectRefCount, 1),
