@@ -104,6 +104,9 @@ impl Seen {
 const LOOKS: usize = 16;
 /// Looks taken where it does not come back to that depth.
 const LOOKS_ANYWHERE: usize = 4;
+/// Looks after the first for which a thread that seems neither to execute nor
+/// to wait must show the same to be believed: it takes long to release something.
+const STILL: usize = 2;
 /// Times that a look is planned anew because the stack was not where it was.
 const PLANS: usize = 4;
 /// Threads remembered before starting anew.
@@ -187,18 +190,21 @@ impl DataStack {
         let mut candidate: Option<RawStack> = None;
         // A stack that seems to go on above that depth.
         let mut below: Option<RawStack> = None;
-        // The look before: what it showed, and whether the aim was current then.
-        let mut last: Option<(Vec<RawFrame>, bool)> = None;
+        // One whose newest frame was current before the copy, whatever its marks.
+        let mut held: Option<RawStack> = None;
+        // What the look before showed, to learn calls from.
+        let mut last: Option<Vec<RawFrame>> = None;
+        // What a thread stood still in that is of no mark, and for how many looks.
+        let mut still: (Vec<RawFrame>, usize) = Default::default();
         for turn in 0..LOOKS {
             let seen = match turn {
                 0 => first,
                 _ => self.look(memory, thread, known)?,
             };
-            let was_current = last.as_ref().is_some_and(|(_, current)| *current);
-            if was_current && seen.current == aim && below.is_some() {
-                // Current before the copy and after it: it is what executes, and
-                // what looks alive above it is not.
-                break;
+            if let Some(stack) = held.take().filter(|_| seen.current == aim) {
+                // And still is after the copy, so it was all the while: it may
+                // be releasing its locals, which takes as long as it takes.
+                return Ok(accept(known, stack));
             }
             let (fit, frames) = match self.fitting(memory, known, seen, aim) {
                 Ok(found) => found,
@@ -208,23 +214,40 @@ impl DataStack {
                     continue;
                 }
             };
-            if let Some((last, _)) = &last {
-                self.calls.learn(last, &frames);
+            if let Some(last) = last.filter(|_| fit != Fit::Unmarked) {
+                self.calls.learn(&last, &frames);
             }
             let stack = seen.stack(frames.clone());
-            if self.believes(memory, known, &frames) {
-                if fit == Fit::Newest {
+            if self.believes(memory, known, fit, &frames) {
+                match fit {
+                    Fit::Newest => return Ok(accept(known, stack)),
+                    Fit::Below => below = Some(stack.clone()),
+                    Fit::Unmarked => {}
+                }
+                held = Some(stack).filter(|_| seen.current == aim);
+            } else if fit == Fit::Unmarked {
+                if seen.current != aim || still.0 != frames {
+                    still = (frames, 0);
+                } else if still.1 < STILL {
+                    still.1 += 1;
+                } else {
+                    self.calls.learn(&frames, &frames);
                     return Ok(accept(known, stack));
                 }
-                below = Some(stack);
-            } else if let Some(held) = candidate.take_if(|held| {
-                self.calls.know(&held.frames, 0) || self.calls.may_be_new(&held.frames, &frames)
-            }) {
-                return Ok(accept(known, held));
+                last = None;
+                continue;
             } else {
+                let now_known = candidate.take_if(|candidate| {
+                    self.calls.know(&candidate.frames, 0)
+                        || self.calls.may_be_new(&candidate.frames, &frames)
+                });
+                if let Some(stack) = now_known {
+                    return Ok(accept(known, stack));
+                }
                 candidate.get_or_insert(stack);
             }
-            last = Some((frames, seen.current == aim));
+            last = Some(frames).filter(|_| fit != Fit::Unmarked);
+            still.1 = 0;
         }
         match below.or_else(|| self.anywhere(memory, thread, known)) {
             Some(stack) => Ok(accept(known, stack)),
@@ -244,7 +267,7 @@ impl DataStack {
             let seen = self.look(memory, thread, known).ok()?;
             let found = self.fitting(memory, known, seen, seen.current);
             if let Ok((Fit::Newest, frames)) = found
-                && self.believes(memory, known, &frames)
+                && self.believes(memory, known, Fit::Newest, &frames)
             {
                 return Some(seen.stack(frames));
             }
@@ -262,17 +285,23 @@ impl DataStack {
     ) -> Result<(Fit, Vec<RawFrame>), StackError> {
         let newest = self.decode(memory, known, seen, aim)?;
         let fit = self.fit(memory, known, &newest);
-        let fit = fit.ok_or(StackError::Torn)?;
         let frames = self.follow(memory, known, seen, aim)?;
         known.age();
         Ok((fit, frames))
     }
 
     /// Whether every call of the stack is known to happen.
-    fn believes(&mut self, memory: &dyn Memory, known: &Known, frames: &[RawFrame]) -> bool {
+    fn believes(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        fit: Fit,
+        frames: &[RawFrame],
+    ) -> bool {
         let unchanged = known.unchanged(frames);
-        if self.calls.know(frames, unchanged) {
-            return true;
+        // What is dead may name whom it called in its life.
+        if self.calls.know(frames, unchanged) || fit == Fit::Unmarked {
+            return self.calls.know(frames, unchanged);
         }
         for (callee, caller) in frames.iter().zip(frames.iter().skip(1)) {
             if self.is_calling(memory, caller) && self.names(caller, callee).unwrap_or(false) {

@@ -22,35 +22,36 @@ pub(super) enum Fit {
     Newest,
     /// It waits for what it called, or what lies above it looks like that.
     Below,
+    /// It has not the mark of one that executes or waits: it is just being
+    /// begun, or releases its locals, or those of what it called. Only
+    /// `current_frame` can tell that from one that is gone.
+    Unmarked,
 }
 
 impl DataStack {
-    /// Whether the frame is the newest in the last look's copy; `None` if it
-    /// does not execute there.
-    pub(super) fn fit(
-        &mut self,
-        memory: &dyn Memory,
-        known: &Known,
-        newest: &Decoded,
-    ) -> Option<Fit> {
+    /// How the frame stands in the last look's copy.
+    pub(super) fn fit(&mut self, memory: &dyn Memory, known: &Known, newest: &Decoded) -> Fit {
         if newest.internal {
-            return Some(Fit::Newest);
+            return Fit::Newest;
         }
         let marked = self.frame.marks_executing();
         if marked && !newest.executing {
-            return self.waits(memory, newest).then_some(Fit::Below);
+            return match self.waits(memory, newest) {
+                true => Fit::Below,
+                false => Fit::Unmarked,
+            };
         }
         if !newest.in_chunk {
-            return Some(Fit::Newest);
+            return Fit::Newest;
         }
-        let shape = self.shapes.get(memory, newest.frame.code)?;
-        if !shape.has(newest.frame.position) {
-            // Another code object lies where that one lay.
+        let shape = self.shapes.get(memory, newest.frame.code);
+        if shape.is_none_or(|shape| !shape.has(newest.frame.position)) {
+            // Another code object may lie where that one lay.
             self.shapes.forget();
-            return None;
+            return Fit::Unmarked;
         }
         let Some(above) = self.above(memory, newest) else {
-            return Some(Fit::Newest);
+            return Fit::Newest;
         };
         let lives = match marked {
             true => above.executing,
@@ -61,8 +62,8 @@ impl DataStack {
             || above.entry
             || !known.is_in_chunk(above.previous);
         match lives && called {
-            true => Some(Fit::Below),
-            false => Some(Fit::Newest),
+            true => Fit::Below,
+            false => Fit::Newest,
         }
     }
 
