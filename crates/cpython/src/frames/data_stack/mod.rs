@@ -211,6 +211,14 @@ impl DataStack {
                 Err(error) => {
                     failure = error;
                     last = None;
+                    // It is elsewhere now; its callers may still stand there.
+                    let held = candidate.take_if(|candidate| {
+                        let now = self.follow(memory, known, seen, seen.current);
+                        now.is_ok_and(|now| self.calls.may_be_new(&candidate.frames, &now))
+                    });
+                    if let Some(stack) = held {
+                        return Ok(accept(known, stack));
+                    }
                     continue;
                 }
             };
@@ -381,7 +389,7 @@ impl DataStack {
             let entry = entry.ok_or(StackError::Garbage(thread))?;
             let again = turn < PLANS;
             if current.is_none() {
-                current = self.current(known, &entry);
+                current = self.current(memory, known, &entry);
             }
             let moved = entry.interpreter != known.interpreter;
             known.interpreter = entry.interpreter;
@@ -413,16 +421,17 @@ impl DataStack {
         }
     }
 
-    /// The current frame, if what leads to it was copied too.
-    fn current(&self, known: &mut Known, entry: &Entry) -> Option<RemoteAddr> {
+    /// The current frame. In 3.11 and 3.12 each loop keeps it in a place of its
+    /// own: where that is not the one that was copied, it is read now.
+    fn current(&self, memory: &dyn Memory, known: &mut Known, entry: &Entry) -> Option<RemoteAddr> {
         let Some(at) = self.entry.through(entry) else {
             return Some(entry.frame);
         };
-        if at != known.through {
-            known.through = at;
-            return None;
+        known.through = at;
+        match self.look.slice(at, 8) {
+            Some(bytes) => Bytes(bytes).ptr(0),
+            None => memory.read_ptr(at).ok(),
         }
-        Bytes(self.look.slice(at, 8)?).ptr(0)
     }
 
     /// Follows `previous` from a frame to the oldest.
