@@ -298,30 +298,28 @@ impl Copies {
         span: usize,
     ) {
         self.parts.clear();
-        let wanted = first
-            .map(|addr| (addr, 8))
-            .into_iter()
-            .chain(frames.iter().map(|addr| (*addr, span as u64)));
+        let wanted = || {
+            let head = first.map(|addr| (addr, 8)).into_iter();
+            head.chain(frames.iter().map(|addr| (*addr, span as u64)))
+        };
+        // Which part each is in.
+        let mut indices = Vec::with_capacity(frames.len() + 1);
         let mut pages: HashMap<u64, usize> = HashMap::with_capacity(frames.len());
-        for (addr, len) in wanted {
+        for (addr, len) in wanted() {
             let (start, end) = (addr.get(), addr.get().saturating_add(len));
             let page = start / PAGE;
             let whole = end.saturating_sub(1) / PAGE == page;
-            match pages
-                .get(&page)
-                .and_then(|index| self.parts.get_mut(*index))
-            {
-                Some(part) if whole => {
-                    part.start = part.start.min(start);
-                    part.end = part.end.max(end);
+            let known = pages.get(&page).copied().filter(|_| whole);
+            if let Some(part) = known.and_then(|index| self.parts.get_mut(index)) {
+                part.start = part.start.min(start);
+                part.end = part.end.max(end);
+            } else {
+                if whole {
+                    pages.insert(page, self.parts.len());
                 }
-                _ => {
-                    if whole {
-                        pages.insert(page, self.parts.len());
-                    }
-                    self.parts.push(Part { start, end });
-                }
+                self.parts.push(Part { start, end });
             }
+            indices.push(known.unwrap_or(self.parts.len() - 1));
         }
         let base = self.bytes.len();
         let len = |part: &Part| usize::try_from(part.end - part.start).unwrap_or(0);
@@ -344,17 +342,9 @@ impl Copies {
             places.push((*part, at));
             at += len(part);
         }
-        let wanted = first
-            .map(|addr| (addr, 8))
-            .into_iter()
-            .chain(frames.iter().map(|addr| (*addr, span as u64)));
-        for (addr, len) in wanted {
-            let (start, end) = (addr.get(), addr.get().saturating_add(len));
-            let holds = places
-                .iter()
-                .find(|(part, _)| part.start <= start && end <= part.end);
-            if let Some((part, at)) = holds
-                && let Ok(skip) = usize::try_from(start - part.start)
+        for ((addr, _), index) in wanted().zip(indices) {
+            if let Some((part, at)) = places.get(index)
+                && let Ok(skip) = usize::try_from(addr.get() - part.start)
             {
                 self.starts.insert(addr, at + skip);
             }
