@@ -107,6 +107,8 @@ const LOOKS_ANYWHERE: usize = 4;
 /// Looks after the first for which a thread that seems neither to execute nor
 /// to wait must show the same to be believed: it takes long to release something.
 const STILL: usize = 2;
+/// The newest frames, which may have called or returned while they were copied.
+const MOVING: usize = 4;
 /// Times that a look is planned anew because the stack was not where it was.
 const PLANS: usize = 4;
 /// Threads remembered before starting anew.
@@ -469,8 +471,12 @@ impl DataStack {
             if floats && !decoded.internal && decoded.previous.is_null() {
                 return Err(StackError::Garbage(addr));
             }
-            // A frame that executes has not called one in its own loop.
-            if decoded.executing && callee.is_some_and(|callee| callee.shares_loop()) {
+            // A frame that executes, or returns, has not called one in its own
+            // loop. (Far from the newest nothing moves.)
+            if callee.is_some_and(|callee| callee.shares_loop())
+                && (decoded.executing
+                    || (frames.len() <= MOVING && self.returns.is_at(memory, &decoded.frame)))
+            {
                 return Err(StackError::Torn);
             }
             if decoded.internal {
