@@ -85,12 +85,23 @@ fn short_runs() {
     let one_at_a_time = |python: &Interpreter| is_one_of_few(python) && !python.free_threaded;
     for_every_that("record-short-runs", one_at_a_time, |python| {
         let target = Target::start(python, "duty.py").settled();
-        let (collapsed, run) = record(&target, &["-t", "-d", "3", "-r", "500"]);
-        for (name, share) in [("busy-1", 0.05), ("busy-3", 0.15), ("busy-6", 0.3)] {
-            let root = format!("\"{name}\"");
-            let seen = collapsed.count(|frames| frames[0].ends_with(&root)) as f64 / 1500.0;
+        // Other tests run meanwhile, and may keep firefinch off the processors for
+        // most of one recording; not of each.
+        let overlooked = || {
+            let (collapsed, run) = record(&target, &["-t", "-d", "3", "-r", "500"]);
+            let shares = [("busy-1", 0.05), ("busy-3", 0.15), ("busy-6", 0.3)];
+            let seen = |name: &str| {
+                let root = format!("\"{name}\"");
+                collapsed.count(|frames| frames[0].ends_with(&root)) as f64 / 1500.0
+            };
+            let mut seen = shares
+                .map(|(name, share)| (name, share, seen(name)))
+                .into_iter();
             // Loose for machines with more to do than processors.
-            assert!(seen >= share * 0.3, "{name}: {seen}: {run:#?}");
-        }
+            let least = seen.find(|(_, share, seen)| *seen < share * 0.3);
+            least.map(|(name, _, seen)| format!("{name}: {seen}: {run:#?}"))
+        };
+        let objections: Vec<String> = (0..3).map_while(|_| overlooked()).collect();
+        assert!(objections.len() < 3, "{}", objections.join("\n"));
     });
 }
