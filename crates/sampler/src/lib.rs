@@ -11,6 +11,7 @@ mod clock;
 mod cpu_time;
 mod lane;
 mod lost;
+pub mod native;
 mod paths;
 mod python;
 mod recorder;
