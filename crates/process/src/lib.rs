@@ -31,6 +31,7 @@ mod sys;
 mod syscall;
 mod thread;
 mod tracer;
+mod visit;
 mod walk;
 mod watch;
 
@@ -49,7 +50,9 @@ pub use probes::{Capabilities, OwnFacts, Probes, TargetFacts};
 pub use process::{ExePath, Process};
 pub use schedstat::SchedStat;
 pub use stat::{StartTime, TaskState};
-pub use stop::{StopOutcome, Stopped, Stopper};
+pub use stop::{StopFailure, Stopped, Stopper};
+pub use sys::REGISTERS_LEN;
 pub use syscall::{SyscallNumber, syscall_name};
 pub use thread::{Activity, RunState, Syscall, Thread};
+pub use visit::{StoppedThread, Visit};
 pub use watch::{Look, Question, Watch};

@@ -1,7 +1,7 @@
-use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use firefinch_memory::{Memory, Range, ReadError, ReadErrorKind, RemoteAddr};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
@@ -47,8 +47,8 @@ pub struct ProcessMemory {
     maps: Option<File>,
     method: Method,
     vectored: bool,
-    calls: Cell<u64>,
-    bytes: Cell<u64>,
+    calls: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// `process_vm_readv` takes at most UIO_MAXIOV ranges (include/uapi/linux/uio.h).
@@ -75,14 +75,14 @@ impl ProcessMemory {
             maps: None,
             method: Method::Mem,
             vectored: true,
-            calls: Cell::new(0),
-            bytes: Cell::new(0),
+            calls: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         };
         let by_mem = memory.probe(Method::Mem, mappings);
         let by_vm = memory.probe(Method::ProcessVmReadv, mappings);
         memory.vectored = by_vm.is_ok();
-        memory.calls.set(0);
-        memory.bytes.set(0);
+        memory.calls = AtomicU64::new(0);
+        memory.bytes = AtomicU64::new(0);
         match (by_mem, by_vm) {
             (Ok(()), _) => {}
             (Err(_), Ok(())) => {
@@ -124,8 +124,8 @@ impl ProcessMemory {
     /// System calls and bytes since it was opened.
     pub fn cost(&self) -> Cost {
         Cost {
-            calls: self.calls.get(),
-            bytes: self.bytes.get(),
+            calls: self.calls.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -138,11 +138,16 @@ impl ProcessMemory {
         let Some(file) = self.mem.as_ref().or(self.maps.as_ref()) else {
             return false;
         };
-        self.calls.set(self.calls.get() + 1);
+        self.count(1, 0);
         match file.read_at(&mut [0], 0) {
             Ok(count) => count == 0,
             Err(error) => error.raw_os_error() == Some(libc::ESRCH),
         }
+    }
+
+    fn count(&self, calls: u64, bytes: usize) {
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Tries one way on a few mappings that ought to be readable; one success
@@ -173,13 +178,13 @@ impl ProcessMemory {
         // page, and in practice after one or two.
         while let Some(rest) = buf.get_mut(done..).filter(|r| !r.is_empty()) {
             let at = addr.offset(done as u64);
-            self.calls.set(self.calls.get() + 1);
+            self.count(1, 0);
             let count = match method {
                 Method::Mem => self.pread(at, rest),
                 Method::ProcessVmReadv => self.vm_read(at, rest),
             }?;
             done += count;
-            self.bytes.set(self.bytes.get() + count as u64);
+            self.count(0, count);
         }
         Ok(())
     }
@@ -226,9 +231,9 @@ impl ProcessMemory {
             remote.push(RemoteIoVec { base, len });
             local.push(IoSliceMut::new(range.buf));
         }
-        self.calls.set(self.calls.get() + 1);
+        self.count(1, 0);
         let mut got = process_vm_readv(self.task, &mut local, &remote).unwrap_or(0);
-        self.bytes.set(self.bytes.get() + got as u64);
+        self.count(0, got);
         let filled = lens.iter().take_while(|len| match got.checked_sub(**len) {
             Some(rest) => {
                 got = rest;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::list::own_pid;
 use crate::tracer::{Desk, Reply, Request, Tracer};
-use crate::{AccessError, Errno, Process, Step, Tid};
+use crate::visit::Work;
+use crate::{AccessError, Errno, Process, Step, Tid, Visit};
 
 /// Stops threads of one process for a moment, by ptrace.
 ///
@@ -31,11 +32,9 @@ pub struct Stopper {
     spare: Option<Tid>,
 }
 
-/// What came of the wish to stop a thread.
+/// Why a thread could not be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopOutcome {
-    /// It stands still until the guard is dropped.
-    Stopped,
+pub enum StopFailure {
     /// It has ended, or was never there.
     Gone,
     /// It did not stop in time: in state `D`, or a parent inside `vfork`.
@@ -48,7 +47,7 @@ pub enum StopOutcome {
 #[derive(Debug)]
 pub struct Stopped<'a> {
     stopper: &'a mut Stopper,
-    outcomes: BTreeMap<Tid, StopOutcome>,
+    outcomes: BTreeMap<Tid, Result<(), StopFailure>>,
     complete: bool,
 }
 
@@ -81,7 +80,7 @@ impl Stopper {
     pub fn stop_threads(&mut self, tids: &[Tid], deadline: Instant) -> Stopped<'_> {
         let reply = self.stop(Some(tids.to_vec()), deadline);
         let complete = reply.is_some();
-        let late = || tids.iter().map(|tid| (*tid, StopOutcome::TimedOut));
+        let late = || tids.iter().map(|tid| (*tid, Err(StopFailure::TimedOut)));
         Stopped {
             stopper: self,
             outcomes: reply.map_or_else(|| late().collect(), |reply| reply.outcomes),
@@ -97,6 +96,38 @@ impl Stopper {
             stopper: self,
             outcomes: reply.map(|reply| reply.outcomes).unwrap_or_default(),
         }
+    }
+
+    /// Stops one thread, does the work while it stands still, and lets it go;
+    /// without the stop if the thread cannot be stopped by `deadline`. What
+    /// the work returns is had once the thread runs again.
+    ///
+    /// The work is done by the tracer itself, so that the stop does not last
+    /// longer for handing over between two of our threads. It owns what it
+    /// needs, and gives it back in what it returns: if it should hang (before
+    /// Linux 5.7 `process_vm_readv` may, see [`Desk::ask`]), we go on without.
+    ///
+    /// `None` if the tracer hangs, now or from an earlier call: then the work
+    /// is lost with all that it owns, and if it is done later nobody hears of
+    /// it.
+    ///
+    /// # Panics
+    /// If the work does. The thread has been let go then, and others can be
+    /// visited.
+    pub fn visit<T: Send + 'static>(
+        &mut self,
+        tid: Tid,
+        deadline: Instant,
+        work: impl FnOnce(Visit<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (work, outcome) = Work::new(work);
+        let request = Request::Visit {
+            tid,
+            deadline,
+            work,
+        };
+        self.ask(request, deadline)?;
+        outcome.take()
     }
 
     /// How many threads that did not stop in time are still attached. They are
@@ -134,20 +165,21 @@ impl Drop for Stopper {
 }
 
 impl Stopped<'_> {
-    /// What came of each thread, in the order of their numbers.
-    pub fn outcomes(&self) -> impl Iterator<Item = (Tid, StopOutcome)> + '_ {
+    /// What came of each thread, in the order of their numbers: whether it
+    /// stands still, and else why not.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Tid, Result<(), StopFailure>)> + '_ {
         self.outcomes.iter().map(|(tid, outcome)| (*tid, *outcome))
     }
 
     /// What came of this thread; `None` if it was not asked for.
-    pub fn outcome(&self, tid: Tid) -> Option<StopOutcome> {
+    pub fn outcome(&self, tid: Tid) -> Option<Result<(), StopFailure>> {
         self.outcomes.get(&tid).copied()
     }
 
     /// Whether every thread that was to stop stands still or is gone. After
     /// [`Stopper::stop_all`]: nothing in the process moves.
     pub fn is_complete(&self) -> bool {
-        let still = |o: &StopOutcome| matches!(o, StopOutcome::Stopped | StopOutcome::Gone);
+        let still = |o: &Result<_, _>| matches!(o, Ok(()) | Err(StopFailure::Gone));
         self.complete && self.outcomes.values().all(still)
     }
 }

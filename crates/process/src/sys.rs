@@ -113,6 +113,30 @@ pub(crate) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
     check(result)
 }
 
+/// The size of `NT_PRSTATUS` of a 64-bit thread.
+pub const REGISTERS_LEN: usize = size_of::<libc::user_regs_struct>();
+
+/// The general registers of a thread that stands still.
+pub(crate) fn registers(tid: Tid) -> io::Result<[u8; REGISTERS_LEN]> {
+    let mut bytes = [0; REGISTERS_LEN];
+    let mut part = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let request = libc::PTRACE_GETREGSET;
+    // SAFETY: the kernel writes at most `iov_len` bytes to `iov_base`, which
+    // is an array of that size, and how many into `iov_len`. Both outlive the
+    // call.
+    let result = unsafe { libc::ptrace(request, tid.get(), libc::NT_PRSTATUS, &raw mut part) };
+    check(result)?;
+    if part.iov_len != bytes.len() {
+        // The set of a 32-bit thread is smaller (arch/x86/kernel/ptrace.c,
+        // `task_user_regset_view`).
+        return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
+    }
+    Ok(bytes)
+}
+
 fn check(result: libc::c_long) -> io::Result<()> {
     if result == -1 {
         return Err(io::Error::last_os_error());

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::procfs::ProcDir;
 use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};
-use crate::{Errno, Pid, StopOutcome, Tid};
+use crate::visit::Work;
+use crate::{Errno, Pid, StopFailure, StoppedThread, Tid};
 
 /// What the tracer is asked to do.
 #[derive(Debug)]
@@ -17,6 +18,12 @@ pub(crate) enum Request {
     Stop {
         tids: Option<Vec<Tid>>,
         deadline: Instant,
+    },
+    /// Stop this thread, do the work on it, and let it go.
+    Visit {
+        tid: Tid,
+        deadline: Instant,
+        work: Work,
     },
     /// Let go of everything held.
     Release,
@@ -28,7 +35,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reply {
     /// What came of each thread that was to be stopped.
-    pub(crate) outcomes: BTreeMap<Tid, StopOutcome>,
+    pub(crate) outcomes: BTreeMap<Tid, Result<(), StopFailure>>,
     /// Threads still attached although not held.
     pub(crate) unsettled: usize,
 }
@@ -163,7 +170,7 @@ enum Thread {
     /// Stopped; to be let go with this signal, 0 for none.
     Held(i32),
     /// Nothing to undo.
-    Done(StopOutcome),
+    Done(StopFailure),
 }
 
 impl Tracer {
@@ -229,6 +236,14 @@ impl Tracer {
                     None => self.add_all(deadline),
                 }
             }
+            Request::Visit {
+                tid,
+                deadline,
+                work,
+            } => {
+                self.release();
+                self.visit(tid, deadline, work);
+            }
             Request::Release => self.release(),
             Request::Settle => self.settle(),
         }
@@ -264,12 +279,12 @@ impl Tracer {
                 self.threads.insert(*tid, thread);
             }
         }
-        let mut round = 0;
+        let mut patience = Patience::until(deadline);
         loop {
             let mut awaited = false;
             for tid in tids {
                 if let Some(Thread::Awaited) = self.threads.get(tid) {
-                    let thread = self.poll(*tid, round % SPINS == SPINS - 1);
+                    let thread = self.poll(*tid, patience.is_tried());
                     awaited |= matches!(thread, Thread::Awaited);
                     self.threads.insert(*tid, thread);
                 }
@@ -277,20 +292,36 @@ impl Tracer {
             if !awaited {
                 return;
             }
-            if Instant::now() >= deadline {
+            if !patience.wait() {
                 break;
             }
-            if round >= SPINS {
-                std::thread::sleep(PAUSE);
-            }
-            round += 1;
         }
         for (tid, thread) in &mut self.threads {
             if matches!(thread, Thread::Awaited) {
                 self.unsettled.push(*tid);
-                *thread = Thread::Done(StopOutcome::TimedOut);
+                *thread = Thread::Done(StopFailure::TimedOut);
             }
         }
+    }
+
+    /// Stops a thread, does the work and lets it go. Between stop and detach
+    /// there is only what has to be.
+    fn visit(&mut self, tid: Tid, deadline: Instant, work: Work) {
+        let mut thread = self.begin(tid);
+        let mut patience = Patience::until(deadline);
+        while let Thread::Awaited = thread {
+            thread = self.poll(tid, patience.is_tried());
+            if matches!(thread, Thread::Awaited) && !patience.wait() {
+                self.unsettled.push(tid);
+                thread = Thread::Done(StopFailure::TimedOut);
+            }
+        }
+        match thread.outcome() {
+            Ok(()) => work.run(Ok(StoppedThread::new(tid))),
+            Err(failure) => work.run(Err(failure)),
+        }
+        self.let_go(tid, thread);
+        self.settle();
     }
 
     /// Attaches to a thread and asks it to stop.
@@ -304,9 +335,9 @@ impl Tracer {
             // EPERM also for a thread that is exiting (kernel/ptrace.c, `ptrace_attach`).
             let gone = errno.is_gone() || (errno.is_denied() && self.is_dead(tid));
             return Thread::Done(if gone {
-                StopOutcome::Gone
+                StopFailure::Gone
             } else {
-                StopOutcome::Denied(errno)
+                StopFailure::Denied(errno)
             });
         }
         self.desk.lock().attached.push(tid);
@@ -319,30 +350,34 @@ impl Tracer {
     fn poll(&mut self, tid: Tid, look_closer: bool) -> Thread {
         match self.wait_now(tid) {
             Ok(WaitEvent::Stopped { signal, event }) => Thread::Held(pending_signal(signal, event)),
-            Ok(WaitEvent::Ended) => Thread::Done(StopOutcome::Gone),
+            Ok(WaitEvent::Ended) => Thread::Done(StopFailure::Gone),
             // A first thread that ended before the others is not to be reaped
             // yet, so no wait tells of it.
             Ok(WaitEvent::None) if look_closer && self.is_dead(tid) => {
                 self.unsettled.push(tid);
-                Thread::Done(StopOutcome::Gone)
+                Thread::Done(StopFailure::Gone)
             }
             Ok(WaitEvent::None) => Thread::Awaited,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Thread::Awaited,
-            Err(_) => Thread::Done(StopOutcome::Gone),
+            Err(_) => Thread::Done(StopFailure::Gone),
         }
     }
 
     /// Lets go of everything held, and of what can be else.
     fn release(&mut self) {
         for (tid, thread) in std::mem::take(&mut self.threads) {
-            if let Thread::Held(signal) = thread
-                && sys::detach(tid, signal).is_err()
-            {
-                // Killed while it stood still; it has to be reaped.
-                self.unsettled.push(tid);
-            }
+            self.let_go(tid, thread);
         }
         self.settle();
+    }
+
+    fn let_go(&mut self, tid: Tid, thread: Thread) {
+        if let Thread::Held(signal) = thread
+            && sys::detach(tid, signal).is_err()
+        {
+            // Killed while it stood still; it has to be reaped.
+            self.unsettled.push(tid);
+        }
     }
 
     /// Lets go of threads that did not stop in time but have stopped since:
@@ -411,12 +446,43 @@ impl Drop for Tracer {
     }
 }
 
+/// How a wait for threads to stop is spent.
+#[derive(Debug)]
+struct Patience {
+    deadline: Instant,
+    round: u32,
+}
+
+impl Patience {
+    fn until(deadline: Instant) -> Self {
+        Self { deadline, round: 0 }
+    }
+
+    /// Whether it is time, once in a while, to see if there is anything to
+    /// wait for.
+    fn is_tried(&self) -> bool {
+        self.round % SPINS == SPINS - 1
+    }
+
+    /// Pauses before the next look, if at all; whether there is to be one.
+    fn wait(&mut self) -> bool {
+        if Instant::now() >= self.deadline {
+            return false;
+        }
+        if self.round >= SPINS {
+            std::thread::sleep(PAUSE);
+        }
+        self.round += 1;
+        true
+    }
+}
+
 impl Thread {
-    fn outcome(self) -> StopOutcome {
+    fn outcome(self) -> Result<(), StopFailure> {
         match self {
-            Self::Held(_) => StopOutcome::Stopped,
-            Self::Awaited => StopOutcome::TimedOut,
-            Self::Done(outcome) => outcome,
+            Self::Held(_) => Ok(()),
+            Self::Awaited => Err(StopFailure::TimedOut),
+            Self::Done(failure) => Err(failure),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Target, pid_of, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
-    Process, ProcessMemory, RunState, StopOutcome, Stopped, Stopper, Thread, Tid,
+    Errno, Process, ProcessMemory, RunState, StopFailure, Stopped, Stopper, Thread, Tid,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd;
@@ -35,7 +35,7 @@ fn assert_untraced(process: &Process) {
     }
 }
 
-fn outcomes(stopped: &Stopped<'_>) -> Vec<StopOutcome> {
+fn outcomes(stopped: &Stopped<'_>) -> Vec<Result<(), StopFailure>> {
     stopped.outcomes().map(|(_, outcome)| outcome).collect()
 }
 
@@ -56,7 +56,7 @@ fn busy_threads_stop_and_go_on() {
     let mut stopper = Stopper::new(&process).unwrap();
     for _ in 0..5 {
         let stopped = stopper.stop_all(patience());
-        assert_eq!(outcomes(&stopped), [StopOutcome::Stopped; 4]);
+        assert_eq!(outcomes(&stopped), [Ok(()); 4]);
         assert!(stopped.is_complete());
         let before = counters(&target, &memory, 3);
         let start = counters(&clock, &clock_memory, 1)[0];
@@ -85,8 +85,8 @@ fn chosen_threads_only() {
     let nobody = Tid::new((1 << 22) + 1).unwrap();
     let mut stopper = Stopper::new(&process).unwrap();
     let stopped = stopper.stop_threads(&[tids[1], tids[1], nobody], patience());
-    assert_eq!(stopped.outcome(tids[1]), Some(StopOutcome::Stopped));
-    assert_eq!(stopped.outcome(nobody), Some(StopOutcome::Gone));
+    assert_eq!(stopped.outcome(tids[1]), Some(Ok(())));
+    assert_eq!(stopped.outcome(nobody), Some(Err(StopFailure::Gone)));
     assert_eq!(stopped.outcome(tids[2]), None);
     let before = counters(&target, &memory, 2);
     until("the other thread counts", || {
@@ -113,7 +113,7 @@ fn a_stopped_process_stays_stopped() {
     let mut stopper = Stopper::new(&process).unwrap();
     for _ in 0..5 {
         let stopped = stopper.stop_all(patience());
-        assert_eq!(outcomes(&stopped), [StopOutcome::Stopped; 3]);
+        assert_eq!(outcomes(&stopped), [Ok(()); 3]);
         drop(stopped);
         assert_untraced(&process);
         // Letting go wakes each thread for the short way back into its stop.
@@ -176,7 +176,7 @@ fn signals_are_passed_on() {
             send(&process, Signal::SIGUSR1);
         }
         let stopped = stopper.stop_all(patience());
-        assert_eq!(outcomes(&stopped), [StopOutcome::Stopped]);
+        assert_eq!(outcomes(&stopped), [Ok(())]);
         if count % 2 == 1 {
             send(&process, Signal::SIGUSR1);
         }
@@ -303,7 +303,7 @@ fn threads_that_cannot_stop() {
     let tid = vforker.thread.tid();
     for _ in 0..2 {
         let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
-        assert_eq!(stopped.outcome(tid), Some(StopOutcome::TimedOut));
+        assert_eq!(stopped.outcome(tid), Some(Err(StopFailure::TimedOut)));
         assert!(!stopped.is_complete());
         drop(stopped);
         let others: Vec<Tid> = process.threads().unwrap();
@@ -326,7 +326,7 @@ fn nothing_is_left_attached() {
     let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
     assert_eq!(
         stopped.outcome(vforker.thread.tid()),
-        Some(StopOutcome::TimedOut)
+        Some(Err(StopFailure::TimedOut))
     );
     drop(stopped);
     drop(stopper);
@@ -382,7 +382,7 @@ fn another_tracer() {
             let mut stopper = Stopper::new(&process).unwrap();
             outcomes(&stopper.stop_all(patience()))
         });
-        let denied = StopOutcome::Denied(firefinch_process::Errno::new(libc::EPERM));
+        let denied = Err(StopFailure::Denied(Errno::new(libc::EPERM)));
         assert_eq!(other.join().unwrap(), [denied; 2]);
     });
     drop(stopped);

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::Motion;
-use firefinch_process::{StopOutcome, Stopped, Stopper, Tid};
+use firefinch_process::{Stopped, Stopper, Tid};
 
 use crate::target::Target;
 use crate::thread::TargetThread;
@@ -36,7 +36,7 @@ pub fn motion(stopped: Option<&Stopped<'_>>, thread: &TargetThread) -> Result<Mo
         return Ok(Motion::Running);
     };
     match thread.tid.and_then(|tid| stopped.outcome(tid)) {
-        Some(StopOutcome::Stopped) => Ok(Motion::Stopped),
+        Some(Ok(())) => Ok(Motion::Stopped),
         // It was waiting; should it wake up, the read finds out.
         None if !thread.activity().is_active() => Ok(Motion::Running),
         _ => Err(NotStopped),
