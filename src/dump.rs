@@ -49,13 +49,11 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     let mut text = String::new();
     let process = target.process();
     let exe = process.exe().map(|exe| exe.path.display().to_string());
-    let _ = writeln!(
-        text,
-        "Process {}: {}\nPython {}",
-        process.pid(),
-        printable(&exe.unwrap_or_default()),
-        target.runtime().version
-    );
+    let exe = printable(&exe.unwrap_or_default());
+    let _ = writeln!(text, "Process {}: {exe}", process.pid());
+    if let Some(runtime) = target.runtime() {
+        let _ = writeln!(text, "Python {}", runtime.version);
+    }
     target.look(Question::WhatAllDo);
     let mut stopper = match args.blocking {
         true => Some(Stopper::new(target.process())?),
@@ -93,9 +91,10 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
 }
 
 fn heading(thread: &TargetThread, holds_lock: bool) -> String {
-    let tid = match thread.tid {
-        Some(tid) => tid.to_string(),
-        None => format!("{:#x}", thread.python.ident),
+    let tid = match (thread.tid, thread.python) {
+        (Some(tid), _) => tid.to_string(),
+        (None, Some(python)) => format!("{:#x}", python.ident),
+        (None, None) => "?".to_owned(),
     };
     let mut state = match thread.activity() {
         Activity::Running => "running".to_owned(),
@@ -110,7 +109,8 @@ fn heading(thread: &TargetThread, holds_lock: bool) -> String {
         state.push_str(", holds the GIL");
     }
     let name = thread.display_name();
-    let interpreter = match thread.python.interpreter.id {
+    let interpreter = thread.python.and_then(|python| python.interpreter.id);
+    let interpreter = match interpreter {
         Some(id) if id != 0 => format!(" in interpreter {id}"),
         _ => String::new(),
     };

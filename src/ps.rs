@@ -66,7 +66,10 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 /// The process's row, if it is Python and can be profiled.
 fn look(pid: Pid, unseen: &mut Unseen) -> Option<Row> {
     match Target::attach(pid, Duration::ZERO) {
-        Ok(target) => Some(row(target.process(), target.runtime().version.to_string())),
+        Ok(target) => {
+            let version = target.runtime()?.version;
+            Some(row(target.process(), version.to_string()))
+        }
         Err(error) => {
             unseen.count(pid, &error);
             None

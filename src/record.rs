@@ -206,15 +206,19 @@ impl Job<'_> {
     }
 
     fn explain(&self, target: &Target, recorder: &Recorder, attached: Duration) {
-        let runtime = target.runtime();
         let memory = target.memory();
         let cost = memory.cost();
+        let python = target.runtime().map_or("no Python".to_owned(), |runtime| {
+            format!(
+                "Python {} ({:?}) at {}, found by {}",
+                runtime.version,
+                runtime.layout().build(),
+                runtime.location(),
+                runtime.found_by,
+            )
+        });
         eprintln!(
-            "Python {} ({:?}) at {}, found by {}; memory by {:?} and {:?}",
-            runtime.version,
-            runtime.layout().build(),
-            runtime.location(),
-            runtime.found_by,
+            "{python}; memory by {:?} and {:?}",
             memory.method(),
             memory.scattered_method(),
         );

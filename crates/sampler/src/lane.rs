@@ -109,7 +109,8 @@ impl Lanes {
     ) -> Option<ThreadId> {
         let lane = self.lanes.get_mut(index)?;
         if lane.thread.is_none() {
-            let key = (thread.tid, thread.python.ident);
+            let ident = thread.python.map_or(0, |python| python.ident);
+            let key = (thread.tid, ident);
             let id = self.threads.entry(key).or_insert_with(|| {
                 profile.add_thread(firefinch_profile::Thread {
                     process,

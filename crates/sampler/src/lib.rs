@@ -20,6 +20,7 @@ mod state;
 mod stop;
 mod target;
 mod thread;
+mod threads;
 
 pub use attach::{AttachError, Candidates};
 pub use clock::{Tick, own_cpu_time};

@@ -12,7 +12,8 @@ pub struct Stack<'a> {
     pub(crate) unchanged: usize,
     pub(crate) holds_gil: Option<bool>,
     pub(crate) places: &'a [Place],
-    pub(crate) paths: &'a mut ShortPaths,
+    /// There are no places without an interpreter, which has these.
+    pub(crate) paths: Option<&'a mut ShortPaths>,
     pub(crate) process: &'a Process,
 }
 
@@ -48,7 +49,10 @@ impl Stack<'_> {
     /// The file name of `code` as people write it.
     pub fn short_file(&mut self, code: &CodeObject) -> Arc<str> {
         let exists = |path: &std::path::Path| self.process.exists_in_root(path);
-        self.paths.shorten(&code.filename, &exists)
+        match &mut self.paths {
+            Some(paths) => paths.shorten(&code.filename, &exists),
+            None => Arc::clone(&code.filename),
+        }
     }
 
     /// All frames for a person to read, newest first.

@@ -1,14 +1,16 @@
 use firefinch_cpython::PythonThread;
+use firefinch_memory::RemoteAddr;
 use firefinch_process::Tid;
 
 use crate::stack::KnownStack;
 use crate::state::Activity;
 
-/// A thread of the target that has a Python thread state.
+/// A thread of the target: one of the system's, a Python thread state, or both.
+/// A thread that runs several interpreters is one of these for each.
 #[derive(Debug)]
 pub struct TargetThread {
-    /// The interpreter's view of it.
-    pub python: PythonThread,
+    /// The interpreter's view of it, if it has one.
+    pub python: Option<PythonThread>,
     /// The OS thread as we number it, where it could be told.
     pub tid: Option<Tid>,
     /// What the program calls it (`threading.Thread.name`).
@@ -24,7 +26,7 @@ pub struct TargetThread {
 }
 
 impl TargetThread {
-    pub(crate) fn new(python: PythonThread, tid: Option<Tid>, serial: u64) -> Self {
+    pub(crate) fn new(python: Option<PythonThread>, tid: Option<Tid>, serial: u64) -> Self {
         Self {
             python,
             tid,
@@ -35,6 +37,11 @@ impl TargetThread {
             activity: Activity::Unknown,
             stack: KnownStack::default(),
         }
+    }
+
+    /// What it is known by from one list of threads to the next.
+    pub(crate) fn key(&self) -> (Option<RemoteAddr>, Option<Tid>) {
+        (self.python.map(|python| python.state), self.tid)
     }
 
     /// The best name there is: the program's, else the system's, else none.
