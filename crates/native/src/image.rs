@@ -4,12 +4,13 @@ mod build_id;
 mod bytes;
 mod compressed;
 mod error;
+mod headers;
 mod layout;
 mod notes;
 mod section;
 
 pub use build_id::BuildId;
-pub use bytes::ObjectBytes;
+pub use bytes::{ObjectBytes, ObjectSource};
 pub(crate) use compressed::unpack_xz;
 pub use error::ImageError;
 pub use layout::Image;

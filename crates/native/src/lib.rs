@@ -21,7 +21,7 @@ mod unwind;
 
 pub use address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
 pub use arch::Architecture;
-pub use image::{BuildId, Image, ImageError, ObjectBytes};
+pub use image::{BuildId, Image, ImageError, ObjectBytes, ObjectSource};
 pub use mapping::{MappedFile, Mapping, Origin};
 pub use module::Module;
 pub use modules::{Located, Modules, Objects};

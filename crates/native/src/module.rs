@@ -67,8 +67,8 @@ impl Module {
         arch: &Architecture,
         address: ImageAddress,
     ) -> Option<ImageAddress> {
-        let (image, cfi) = self.cfi(objects, arch).ok()?;
-        cfi.function_start(image, arch, address)
+        let (_, cfi) = self.cfi(objects, arch).ok()?;
+        cfi.function_start(arch, address)
     }
 
     pub(crate) fn cfi(

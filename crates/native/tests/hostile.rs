@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use firefinch_memory::{RemoteAddr, Snapshot};
 use firefinch_native::arch::{aarch64, x86_64};
 use firefinch_native::{
     Architecture, CodeAddress, DebugPlaces, InstructionPointer, Limits, MappedFile, Mapping,
-    Modules, ObjectBytes, Objects, Origin, Register, Registers, ReturnAddress, StackCopy,
-    Symbolizer, Unwinder,
+    Modules, ObjectBytes, ObjectSource, Objects, Origin, Register, Registers, ReturnAddress,
+    StackCopy, Symbolizer, Unwinder,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use object::{Object, ObjectSection};
@@ -40,7 +41,23 @@ struct OneFile(Vec<u8>);
 
 impl Objects for OneFile {
     fn object(&self, _: &Origin) -> Option<ObjectBytes> {
-        Some(ObjectBytes::new(self.0.clone()))
+        Some(match self.0.len() % 2 {
+            0 => ObjectBytes::new(self.0.clone()),
+            // A file that is shorter than it was.
+            _ => ObjectBytes::read_from(self.0.len() as u64 + 1, Read(self.0.clone())),
+        })
+    }
+}
+
+struct Read(Vec<u8>);
+
+impl ObjectSource for Read {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let gone = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let start = usize::try_from(offset).map_err(|_| gone())?;
+        let part = self.0.get(start..).and_then(|rest| rest.get(..buf.len()));
+        buf.copy_from_slice(part.ok_or_else(gone)?);
+        Ok(())
     }
 }
 

@@ -1,24 +1,125 @@
 use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// The bytes of an object file: a memory mapping, or a copy; shared.
+/// The bytes of an object file, shared; of a large file only what is needed is
+/// ever in memory.
 #[derive(Clone)]
-pub struct ObjectBytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct ObjectBytes(Inner);
+
+#[derive(Clone)]
+enum Inner {
+    Held(Arc<dyn AsRef<[u8]> + Send + Sync>),
+    Read {
+        len: u64,
+        source: Arc<dyn ObjectSource>,
+    },
+}
+
+/// Reads an object file at any place.
+pub trait ObjectSource: Send + Sync {
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// Of any kind if not all of it can be read: the part is as good as not there.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+/// Part of an object file.
+pub(crate) struct Part(Kept);
+
+enum Kept {
+    Held(Arc<dyn AsRef<[u8]> + Send + Sync>, Range<usize>),
+    Copied(Box<[u8]>),
+}
+
+/// The longest part that is read: the debug information of a browser in one
+/// section has about a gigabyte. A file may be longer than any memory, and
+/// take no place on its disk.
+const MAX_PART: u64 = 1 << 30;
 
 impl ObjectBytes {
-    /// Wraps whatever holds the bytes.
+    /// Bytes that are held in memory.
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(bytes))
+        Self(Inner::Held(Arc::new(bytes)))
     }
 
-    /// The bytes.
-    pub fn get(&self) -> &[u8] {
-        (*self.0).as_ref()
+    /// A file of `len` bytes, read as it is needed. What was read is kept.
+    pub fn read_from(len: u64, source: impl ObjectSource + 'static) -> Self {
+        let source = Arc::new(source);
+        Self(Inner::Read { len, source })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Inner::Held(bytes) => (**bytes).as_ref().len() as u64,
+            Inner::Read { len, .. } => *len,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A part, `None` unless all of it can be had.
+    pub(crate) fn part(&self, range: Range<u64>) -> Option<Part> {
+        if range.start > range.end || range.end > self.len() {
+            return None;
+        }
+        let size = Some(range.end - range.start).filter(|size| *size <= MAX_PART)?;
+        Some(Part(match &self.0 {
+            Inner::Held(bytes) => {
+                let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+                Kept::Held(Arc::clone(bytes), range)
+            }
+            Inner::Read { source, .. } => {
+                let mut copy = vec![0; usize::try_from(size).ok()?].into_boxed_slice();
+                source.read_at(range.start, &mut copy).ok()?;
+                Kept::Copied(copy)
+            }
+        }))
+    }
+
+    /// Calls `take` with all bytes, piece by piece; whether all could be had.
+    pub fn each_piece(&self, mut take: impl FnMut(&[u8])) -> bool {
+        const PIECE: u64 = 1 << 20;
+        let mut at = 0;
+        while at < self.len() {
+            let end = self.len().min(at + PIECE);
+            match self.part(at..end) {
+                Some(piece) => take(piece.get()),
+                None => return false,
+            }
+            at = end;
+        }
+        true
+    }
+}
+
+impl Part {
+    /// Its bytes.
+    pub(crate) fn get(&self) -> &[u8] {
+        match &self.0 {
+            Kept::Held(bytes, range) => {
+                let bytes = (**bytes).as_ref();
+                bytes.get(range.clone()).unwrap_or_default()
+            }
+            Kept::Copied(bytes) => bytes,
+        }
     }
 }
 
 impl fmt::Debug for ObjectBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ObjectBytes({} bytes)", self.get().len())
+        write!(f, "ObjectBytes({} bytes)", self.len())
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Part({} bytes)", self.get().len())
     }
 }

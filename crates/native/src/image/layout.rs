@@ -1,11 +1,12 @@
-use std::borrow::Cow;
 use std::ops::Range;
 
-use object::LittleEndian;
 use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
+use object::{LittleEndian, ReadRef};
 
-use super::{BuildId, ImageError, ObjectBytes, Section, SectionName, Stub, compressed, notes};
+use super::bytes::Part;
+use super::headers::Headers;
+use super::{BuildId, ImageError, ObjectBytes, Section, SectionName, Stub, notes};
 use crate::ImageAddress;
 use crate::arch::Architecture;
 
@@ -44,7 +45,8 @@ impl Image {
     /// sound program headers.
     pub fn parse(bytes: ObjectBytes) -> Result<Self, ImageError> {
         let shared = bytes.clone();
-        let data = shared.get();
+        let headers = Headers::of(&shared);
+        let data = &headers;
         let bad = |_| ImageError::NotElf;
         let header = FileHeader64::<LittleEndian>::parse(data).map_err(bad)?;
         let endian = header.endian().map_err(bad)?;
@@ -54,14 +56,14 @@ impl Image {
             machine: header.e_machine(endian),
             loads: Vec::new(),
             eh_frame_hdr: None,
-            sections: sections(header, data).unwrap_or_default(),
+            sections: sections(header, data, &bytes).unwrap_or_default(),
             build_id: None,
             bytes,
         };
         // Files of debug information may have no program headers, or those of
         // the program they were taken from.
         let notes = image.section(SectionName::NoteGnuBuildId);
-        let notes = notes.and_then(|section| data.get(section.file.clone()));
+        let notes = notes.and_then(Section::data);
         image.build_id = notes.and_then(|notes| notes::build_id(notes, 4));
         for program in programs {
             image.add_segment(program, data);
@@ -69,7 +71,7 @@ impl Image {
         Ok(image)
     }
 
-    fn add_segment(&mut self, program: &ProgramHeader64<LittleEndian>, data: &[u8]) {
+    fn add_segment(&mut self, program: &ProgramHeader64<LittleEndian>, data: &Headers<'_>) {
         let endian = LittleEndian;
         let (offset, size) = program.file_range(endian);
         let Some(end) = offset.checked_add(size) else {
@@ -81,26 +83,17 @@ impl Image {
                 file: offset..end,
                 executable: program.p_flags(endian) & elf::PF_X != 0,
             }),
-            elf::PT_GNU_EH_FRAME => {
-                self.eh_frame_hdr = within(offset, end, data).map(|file| Section {
-                    address: ImageAddress::new(program.p_vaddr(endian)),
-                    size,
-                    file,
-                    compressed: false,
-                });
+            elf::PT_GNU_EH_FRAME if end <= self.bytes.len() => {
+                let address = ImageAddress::new(program.p_vaddr(endian));
+                self.eh_frame_hdr = Some(Section::new(&self.bytes, address, size, offset..end));
             }
             elf::PT_NOTE if self.build_id.is_none() => {
-                let notes = within(offset, end, data).and_then(|range| data.get(range));
+                let notes = data.read_bytes_at(offset, size).ok();
                 let align = program.p_align(endian);
                 self.build_id = notes.and_then(|notes| notes::build_id(notes, align));
             }
             _ => {}
         }
-    }
-
-    /// The bytes of the whole file.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get()
     }
 
     /// The build id, if it has one.
@@ -117,22 +110,10 @@ impl Image {
         Some(&found.1)
     }
 
-    /// The bytes of a section, unpacked if it is compressed; `None` if there is
-    /// none, or it is damaged.
-    pub(crate) fn section_data(&self, name: SectionName) -> Option<Cow<'_, [u8]>> {
-        let section = self.section(name)?;
-        let bytes = self.bytes().get(section.file.clone())?;
-        if section.compressed {
-            compressed::unpack(bytes).map(Cow::Owned)
-        } else {
-            Some(Cow::Borrowed(bytes))
-        }
-    }
-
     /// Whether there is a section of this name with something in it: a file
     /// of debug information has the names of all others, without their bytes.
     pub(crate) fn has(&self, name: SectionName) -> bool {
-        self.section(name).is_some_and(|s| !s.file.is_empty())
+        self.section(name).is_some_and(|s| !s.is_empty())
     }
 
     pub(crate) fn eh_frame_hdr(&self) -> Option<&Section> {
@@ -169,36 +150,50 @@ impl Image {
         Some(start.wrapping_sub(address))
     }
 
-    /// The file's bytes from an address on, to the end of its segment.
-    pub(crate) fn bytes_at(&self, address: ImageAddress) -> Option<&[u8]> {
-        let range = self.file_range_at(address)?;
-        self.bytes().get(range)
+    /// The first of the file's bytes at an address, as far as its segment goes.
+    pub(crate) fn code_at(&self, address: ImageAddress) -> Option<Code> {
+        let mut range = self.file_range_at(address)?;
+        range.end = range.end.min(range.start.saturating_add(Code::LEN));
+        self.bytes.part(range).map(Code)
+    }
+
+    /// `.eh_frame` of a file without section headers: from an address to the
+    /// end of its segment at most.
+    pub(crate) fn to_end_of_segment(&self, address: ImageAddress) -> Option<Section> {
+        let file = self.file_range_at(address)?;
+        let size = file.end - file.start;
+        Some(Section::new(&self.bytes, address, size, file))
     }
 
     /// Where the bytes from an address on lie in the file, to the end of its segment.
-    pub(crate) fn file_range_at(&self, address: ImageAddress) -> Option<Range<usize>> {
+    fn file_range_at(&self, address: ImageAddress) -> Option<Range<u64>> {
         self.loads.iter().find_map(|segment| {
             let offset = address.get().checked_sub(segment.address)?;
             let start = segment.file.start.checked_add(offset)?;
-            if start >= segment.file.end {
-                return None;
-            }
-            let end = usize::try_from(segment.file.end).ok()?;
-            Some(usize::try_from(start).ok()?..end.min(self.bytes().len()))
+            let end = segment.file.end.min(self.bytes.len());
+            (start < end).then_some(start..end)
         })
     }
 }
 
-/// A range of the file, if the file has all of it.
-fn within(start: u64, end: u64, data: &[u8]) -> Option<Range<usize>> {
-    let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-    data.get(range.clone()).map(|_| range)
+/// A few bytes of code.
+pub(crate) struct Code(Part);
+
+impl Code {
+    /// Enough for the longest code that is known by its bytes.
+    const LEN: u64 = 16;
+
+    /// The bytes; fewer at the end of a segment.
+    pub(crate) fn get(&self) -> &[u8] {
+        self.0.get()
+    }
 }
 
 /// The sections whose names are known; the first of each name.
 fn sections(
     header: &FileHeader64<LittleEndian>,
-    data: &[u8],
+    data: &Headers<'_>,
+    bytes: &ObjectBytes,
 ) -> Option<Vec<(SectionName, Section)>> {
     let endian = LittleEndian;
     let headers = header.section_headers(endian, data).ok()?;
@@ -216,19 +211,17 @@ fn sections(
         let file = match section.file_range(endian) {
             None => 0..0,
             Some((offset, size)) => {
-                let range = offset.checked_add(size);
-                let Some(range) = range.and_then(|end| within(offset, end, data)) else {
+                let end = offset.checked_add(size);
+                let Some(end) = end.filter(|end| *end <= bytes.len()) else {
                     continue;
                 };
-                range
+                offset..end
             }
         };
-        let section = Section {
-            address: ImageAddress::new(section.sh_addr(endian)),
-            size: section.sh_size(endian),
-            file,
-            compressed: section.sh_flags(endian) & u64::from(elf::SHF_COMPRESSED) != 0,
-        };
+        let address = ImageAddress::new(section.sh_addr(endian));
+        let flags = section.sh_flags(endian);
+        let mut section = Section::new(bytes, address, section.sh_size(endian), file);
+        section.compressed = flags & u64::from(elf::SHF_COMPRESSED) != 0;
         found.push((name, section));
     }
     Some(found)

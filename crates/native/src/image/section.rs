@@ -1,17 +1,24 @@
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
+use super::ObjectBytes;
+use super::bytes::Part;
+use super::compressed;
 use crate::ImageAddress;
 
-/// Where a section lies.
+/// A section: where it lies, and its bytes once they were needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
     pub(crate) address: ImageAddress,
     /// Its size in memory.
     pub(crate) size: u64,
     /// Its bytes in the file, inside it; empty if it has none there.
-    pub(crate) file: Range<usize>,
+    file: Range<u64>,
     /// Whether those start with a compression header.
     pub(crate) compressed: bool,
+    bytes: ObjectBytes,
+    data: Arc<OnceLock<Option<Part>>>,
 }
 
 /// Stubs that linkers make to call functions of other objects.
@@ -24,6 +31,44 @@ pub(crate) enum Stub {
 }
 
 impl Section {
+    /// The section that `file`, which has to lie inside it, is of `bytes`.
+    pub(super) fn new(
+        bytes: &ObjectBytes,
+        address: ImageAddress,
+        size: u64,
+        file: Range<u64>,
+    ) -> Self {
+        Self {
+            address,
+            size,
+            file,
+            compressed: false,
+            bytes: bytes.clone(),
+            data: Arc::default(),
+        }
+    }
+
+    /// Whether the file has no bytes of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.file.is_empty()
+    }
+
+    /// Its bytes as they are in the file, read at the first call and kept;
+    /// `None` if they cannot be had.
+    pub(crate) fn data(&self) -> Option<&[u8]> {
+        let read = || self.bytes.part(self.file.clone());
+        self.data.get_or_init(read).as_ref().map(Part::get)
+    }
+
+    /// Its bytes, unpacked if they are compressed, for one use.
+    pub(crate) fn unpacked<T>(&self, using: impl FnOnce(Cow<'_, [u8]>) -> T) -> Option<T> {
+        let part = self.bytes.part(self.file.clone())?;
+        Some(using(match self.compressed {
+            true => Cow::Owned(compressed::unpack(part.get())?),
+            false => Cow::Borrowed(part.get()),
+        }))
+    }
+
     /// How far into the section the address lies.
     pub(crate) fn offset_of(&self, address: ImageAddress) -> Option<u64> {
         let offset = address.get().checked_sub(self.address.get())?;

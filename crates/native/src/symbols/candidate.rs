@@ -140,7 +140,7 @@ fn by_debuginfod(id: &BuildId, places: &DebugPlaces, found: &mut Vec<Candidate>)
 /// `.gnu_debuglink`: a file name, padded to four bytes, and a CRC-32.
 fn debuglink(object: &Image) -> Option<(&Path, u32)> {
     let section = object.section(SectionName::GnuDebuglink)?;
-    let bytes = object.bytes().get(section.file.clone())?;
+    let bytes = section.data()?;
     let (name, _) = terminated(bytes)?;
     // A name and not a path: nothing else is ever written, nor looked up.
     if name.contains(&b'/') || name == b"." || name == b".." {
@@ -154,8 +154,7 @@ fn debuglink(object: &Image) -> Option<(&Path, u32)> {
 /// `.gnu_debugaltlink`: a path and a build id.
 fn debugaltlink(debug: &Image) -> Option<(&Path, BuildId)> {
     let section = debug.section(SectionName::GnuDebugaltlink)?;
-    let bytes = debug.bytes().get(section.file.clone())?;
-    let (name, id) = terminated(bytes)?;
+    let (name, id) = terminated(section.data()?)?;
     Some((Path::new(OsStr::from_bytes(name)), BuildId::new(id)?))
 }
 

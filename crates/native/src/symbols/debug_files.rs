@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::candidate::{self, Candidate, DebugPlaces, Proof, Root};
-use crate::image::{Image, SectionName};
+use crate::image::{Image, ObjectBytes, SectionName};
 use crate::modules::Objects;
 
 /// The files that an object's debug information is in.
@@ -44,7 +44,7 @@ fn first<'a>(
     candidates.iter().find_map(|candidate| {
         let bytes = objects.debug_file(candidate)?;
         if let Proof::Crc(expected) = candidate.proof
-            && crc32fast::hash(bytes.get()) != expected
+            && crc(&bytes) != Some(expected)
         {
             return None;
         }
@@ -56,4 +56,10 @@ fn first<'a>(
         }
         Some((candidate, Arc::new(image)))
     })
+}
+
+fn crc(bytes: &ObjectBytes) -> Option<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let whole = bytes.each_piece(|piece| hasher.update(piece));
+    whole.then(|| hasher.finalize())
 }

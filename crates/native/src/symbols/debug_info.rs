@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -108,10 +107,9 @@ impl File {
     fn open(image: &Arc<Image>) -> Self {
         let packed = SECTIONS.iter().filter_map(|(_, name)| {
             // What is not compressed is used where it lies.
-            match image.section_data(*name)? {
-                Cow::Owned(bytes) => Some((*name, bytes)),
-                Cow::Borrowed(_) => None,
-            }
+            let section = image.section(*name).filter(|s| s.compressed)?;
+            let unpacked = section.unpacked(|bytes| bytes.into_owned())?;
+            Some((*name, unpacked))
         });
         Self {
             unpacked: packed.collect(),
@@ -136,7 +134,7 @@ impl File {
             return Some(bytes);
         }
         let section = self.image.section(*name).filter(|s| !s.compressed)?;
-        self.image.bytes().get(section.file.clone())
+        section.data()
     }
 }
 

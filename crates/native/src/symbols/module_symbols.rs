@@ -54,8 +54,8 @@ impl ModuleSymbols {
 
 /// `.gnu_debugdata`: an object file with nothing but `.symtab`, packed with xz.
 fn mini_debug_info(object: &Image) -> Option<SymbolTable> {
-    let packed = object.section_data(SectionName::GnuDebugdata)?;
-    let bytes = unpack_xz(&packed)?;
+    let packed = object.section(SectionName::GnuDebugdata)?;
+    let bytes = packed.unpacked(|packed| unpack_xz(&packed))??;
     let image = Image::parse(ObjectBytes::new(bytes)).ok()?;
     SymbolTable::read(&Arc::new(image), false)
 }

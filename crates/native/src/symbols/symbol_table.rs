@@ -39,16 +39,13 @@ impl SymbolTable {
         } else {
             (SectionName::Symtab, SectionName::Strtab)
         };
-        let bytes = image.section_data(symbols)?;
-        let count = bytes.len() / size_of::<Sym64<LittleEndian>>();
-        let symbols: &[Sym64<LittleEndian>] = object::slice_from_bytes(&bytes, count).ok()?.0;
-        let mut entries: Vec<(Entry, u8)> = symbols.iter().filter_map(function).collect();
-        entries.sort_unstable_by_key(|(e, rank)| (e.start, *rank, e.name));
-        entries.dedup_by_key(|(e, _)| e.start);
+        let entries = image
+            .section(symbols)?
+            .unpacked(|bytes| entries(&bytes))??;
         Some(Self {
             image: Arc::clone(image),
             strings,
-            entries: entries.into_iter().map(|(entry, _)| entry).collect(),
+            entries,
         })
     }
 
@@ -74,13 +71,23 @@ impl SymbolTable {
 
     fn name(&self, offset: u32) -> Option<String> {
         let section = self.image.section(self.strings)?;
-        let strings = self.image.bytes().get(section.file.clone())?;
+        let strings = section.data()?;
         let rest = strings.get(usize::try_from(offset).ok()?..)?;
         let rest = rest.get(..MAX_NAME).unwrap_or(rest);
         let end = rest.iter().position(|byte| *byte == 0)?;
         let name = Bytes(rest).slice(0, end)?;
         (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
     }
+}
+
+/// The functions in a table, sorted, the best of each start.
+fn entries(table: &[u8]) -> Option<Vec<Entry>> {
+    let count = table.len() / size_of::<Sym64<LittleEndian>>();
+    let symbols: &[Sym64<LittleEndian>] = object::slice_from_bytes(table, count).ok()?.0;
+    let mut entries: Vec<(Entry, u8)> = symbols.iter().filter_map(function).collect();
+    entries.sort_unstable_by_key(|(e, rank)| (e.start, *rank, e.name));
+    entries.dedup_by_key(|(e, _)| e.start);
+    Some(entries.into_iter().map(|(entry, _)| entry).collect())
 }
 
 /// A symbol of a function, and how good it is, lowest best.

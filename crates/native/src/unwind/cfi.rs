@@ -88,7 +88,7 @@ impl Cfi {
         if let Some(got) = image.section(SectionName::Got) {
             bases = bases.set_got(got.address.get());
         }
-        let eh_frame = named(SectionName::EhFrame).filter(|s| !s.file.is_empty());
+        let eh_frame = named(SectionName::EhFrame).filter(|s| !s.is_empty());
         let eh_frame = eh_frame.or_else(|| eh_frame_by_hdr(image, hdr.as_ref()?, &bases));
         if let Some(section) = &eh_frame {
             bases = bases.set_eh_frame(section.address.get());
@@ -106,16 +106,15 @@ impl Cfi {
     /// The rule at an address.
     pub(super) fn rule(
         &self,
-        image: &Image,
         arch: &Architecture,
         address: ImageAddress,
         context: &mut Context,
     ) -> Result<Rule, NoRow> {
         // What is described twice may be described well once.
-        let first = self.find_eh(image, arch, address);
+        let first = self.find_eh(arch, address);
         let first = first.and_then(|found| self.row(&found, arch, address, context));
         first.or_else(|first| {
-            let second = self.find_debug(image, arch, address);
+            let second = self.find_debug(arch, address);
             let second = second.and_then(|found| self.row(&found, arch, address, context));
             second.map_err(|_| first)
         })
@@ -125,27 +124,25 @@ impl Cfi {
     /// described at once.
     pub(crate) fn function_start(
         &self,
-        image: &Image,
         arch: &Architecture,
         address: ImageAddress,
     ) -> Option<ImageAddress> {
-        let eh = self.find_eh(image, arch, address).map(|found| found.fde);
-        let fde = eh.or_else(|_| self.find_debug(image, arch, address).map(|found| found.fde));
+        let eh = self.find_eh(arch, address).map(|found| found.fde);
+        let fde = eh.or_else(|_| self.find_debug(arch, address).map(|found| found.fde));
         fde.ok().map(|fde| ImageAddress::new(fde.initial_address()))
     }
 
     fn find_eh<'a>(
-        &self,
-        image: &'a Image,
+        &'a self,
         arch: &Architecture,
         address: ImageAddress,
     ) -> Result<Found<'a, EhFrame<Reader<'a>>>, NoRow> {
         let section = self.eh_frame.as_ref().ok_or(NoRow::Absent)?;
-        let bytes = image.bytes().get(section.file.clone()).ok_or(NoRow::Bad)?;
+        let bytes = section.data().ok_or(NoRow::Bad)?;
         let mut eh_frame = EhFrame::new(bytes, LittleEndian);
         eh_frame.set_address_size(8);
         eh_frame.set_vendor(arch.vendor);
-        let offset = match self.search_table(image, section, address) {
+        let offset = match self.search_table(section, address) {
             Some(offset) => offset,
             None => {
                 let build = || FrameIndex::build(&eh_frame, &self.bases, bytes.len());
@@ -157,13 +154,12 @@ impl Cfi {
     }
 
     fn find_debug<'a>(
-        &self,
-        image: &'a Image,
+        &'a self,
         arch: &Architecture,
         address: ImageAddress,
     ) -> Result<Found<'a, DebugFrame<Reader<'a>>>, NoRow> {
         let section = self.debug_frame.as_ref().ok_or(NoRow::Absent)?;
-        let bytes = image.bytes().get(section.file.clone()).ok_or(NoRow::Bad)?;
+        let bytes = section.data().ok_or(NoRow::Bad)?;
         let mut debug_frame = DebugFrame::new(bytes, LittleEndian);
         debug_frame.set_address_size(8);
         debug_frame.set_vendor(arch.vendor);
@@ -214,15 +210,9 @@ impl Cfi {
 
     /// The offset in `.eh_frame` by the binary search table; `None` without a
     /// usable one.
-    fn search_table(
-        &self,
-        image: &Image,
-        eh_frame: &Section,
-        address: ImageAddress,
-    ) -> Option<usize> {
+    fn search_table(&self, eh_frame: &Section, address: ImageAddress) -> Option<usize> {
         let hdr = self.eh_frame_hdr.as_ref()?;
-        let bytes = image.bytes().get(hdr.file.clone())?;
-        let entry = search_table::find(bytes, hdr.address, address)?;
+        let entry = search_table::find(hdr.data()?, hdr.address, address)?;
         let offset = entry.get().checked_sub(eh_frame.address.get())?;
         usize::try_from(offset).ok()
     }
@@ -231,14 +221,7 @@ impl Cfi {
 /// `.eh_frame` without section headers: from where its header says, to the end
 /// of the segment at most. A zero length ends it before that.
 fn eh_frame_by_hdr(image: &Image, hdr: &Section, bases: &BaseAddresses) -> Option<Section> {
-    let bytes = image.bytes().get(hdr.file.clone())?;
-    let hdr = EhFrameHdr::new(bytes, LittleEndian).parse(bases, 8).ok()?;
-    let address = ImageAddress::new(hdr.eh_frame_ptr().direct().ok()?);
-    let file = image.file_range_at(address)?;
-    Some(Section {
-        address,
-        size: file.len() as u64,
-        file,
-        compressed: false,
-    })
+    let hdr = EhFrameHdr::new(hdr.data()?, LittleEndian);
+    let hdr = hdr.parse(bases, 8).ok()?;
+    image.to_end_of_segment(ImageAddress::new(hdr.eh_frame_ptr().direct().ok()?))
 }

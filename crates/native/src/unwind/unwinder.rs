@@ -209,7 +209,7 @@ fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) -> Plan {
     if let Some(rule) = signal_return(arch, image, at, address) {
         return Plan::Rule(rule);
     }
-    match cfi.rule(image, arch, address, context) {
+    match cfi.rule(arch, address, context) {
         Ok(rule) => Plan::Rule(rule),
         Err(NoRow::Bad) => Plan::Bad,
         Err(NoRow::Absent) => match image.stub_at(address) {
@@ -228,8 +228,8 @@ fn signal_return(
     address: ImageAddress,
 ) -> Option<Rule> {
     let known = |address: u64| {
-        let code = image.bytes_at(ImageAddress::new(address))?;
-        (arch.signal_return)(code)
+        let code = image.code_at(ImageAddress::new(address))?;
+        (arch.signal_return)(code.get())
     };
     match at {
         // What lies before it is another function.

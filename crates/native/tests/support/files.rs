@@ -1,9 +1,13 @@
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use firefinch_memory::Memory;
-use firefinch_native::{Candidate, MappedFile, Mapping, ObjectBytes, Objects, Origin, Root};
+use firefinch_native::{
+    Candidate, MappedFile, Mapping, ObjectBytes, ObjectSource, Objects, Origin, Root,
+};
 use firefinch_process::{Backing, Process};
 
 /// Objects of a process in our own file system.
@@ -19,7 +23,7 @@ pub(crate) struct Files {
 impl Objects for Files {
     fn object(&self, origin: &Origin) -> Option<ObjectBytes> {
         match origin {
-            Origin::File(file) => Some(ObjectBytes::new(fs::read(&file.path).ok()?)),
+            Origin::File(file) => open(&file.path),
             Origin::Vdso => Some(ObjectBytes::new(self.vdso.clone())),
             Origin::Anonymous => None,
         }
@@ -31,10 +35,24 @@ impl Objects for Files {
             Root::Own => self.debug_root.as_ref()?.join("own"),
         };
         let below = candidate.path.strip_prefix("/").expect("absolute");
-        let bytes = fs::read(root.join(below)).ok()?;
+        let bytes = open(&root.join(below))?;
         self.found.lock().expect("whole").push(candidate.clone());
-        Some(ObjectBytes::new(bytes))
+        Some(bytes)
     }
+}
+
+struct Opened(File);
+
+impl ObjectSource for Opened {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+}
+
+fn open(path: &Path) -> Option<ObjectBytes> {
+    let file = File::open(path).ok()?;
+    let len = file.metadata().ok()?.len();
+    Some(ObjectBytes::read_from(len, Opened(file)))
 }
 
 /// The executable mappings of a process, and its files.

@@ -26,7 +26,9 @@ impl Oracle {
             let Some(bytes) = files.object(&mapping.origin) else {
                 continue;
             };
-            let elf = object::File::parse(bytes.get()).expect("an object file");
+            let mut whole = Vec::new();
+            assert!(bytes.each_piece(|piece| whole.extend(piece)));
+            let elf = object::File::parse(&whole[..]).expect("an object file");
             let section = |name| {
                 let section = elf.section_by_name(name)?;
                 let range = section.address()..section.address() + section.size();
