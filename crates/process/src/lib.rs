@@ -48,6 +48,7 @@ pub use owner::{Gid, Owner, Uid};
 pub use pid::{NsTid, ParseIdError, Pid, Tid};
 pub use probes::{Capabilities, OwnFacts, Probes, TargetFacts};
 pub use process::{ExePath, Process};
+pub use root::open_regular;
 pub use schedstat::SchedStat;
 pub use stat::{StartTime, TaskState};
 pub use stop::{StopFailure, Stopped, Stopper};

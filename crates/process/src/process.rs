@@ -297,7 +297,7 @@ impl Process {
         stat.is_some_and(|stat| !stat.state.is_dead())
     }
 
-    fn read_link(&self, name: &str) -> Result<PathBuf, AccessError> {
+    pub(crate) fn read_link(&self, name: &str) -> Result<PathBuf, AccessError> {
         let name = format!("task/{}/{name}", self.image_task());
         let link = self.dir.read_link(&name);
         let link = link.map_err(|e| AccessError::io(self.pid, Step::ReadLink, &e))?;

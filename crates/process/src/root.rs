@@ -5,14 +5,14 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 
 use crate::walk::find_below;
-use crate::{Module, Process};
+use crate::{AccessError, Module, Process};
 
 impl Process {
     /// Opens a regular file by its path in the target's root. No symbolic
@@ -31,6 +31,15 @@ impl Process {
         let root = self.root();
         root.and_then(|root| find_regular(&root, path.as_ref()))
             .is_ok()
+    }
+
+    /// The path of the target's root, as the kernel shows it to us: `/` unless
+    /// it was changed by chroot. In another mount namespace the path is its own.
+    ///
+    /// # Errors
+    /// [`AccessError`] if not permitted or gone.
+    pub fn root_path(&self) -> Result<PathBuf, AccessError> {
+        self.read_link("root")
     }
 
     /// A handle on the target's root directory.
@@ -111,6 +120,17 @@ impl Process {
         }
         files
     }
+}
+
+/// Opens a regular file of our own file system for reading. Nothing blocks: a
+/// FIFO or a device is refused, which matters where others chose the path.
+///
+/// # Errors
+/// Those of `open`; `InvalidInput` for anything but a regular file.
+pub fn open_regular(path: impl AsRef<Path>) -> io::Result<File> {
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(OFlag::O_PATH.bits());
+    reopen(&regular(options.open(path)?)?)
 }
 
 /// A handle on a regular file below a root; see [`reopen`].

@@ -55,6 +55,8 @@ pub enum NameSource {
     MiniDebugInfo,
     /// `.dynsym`: functions that other objects may call.
     DynamicSymbols,
+    /// The file that a program writes names of code to as it makes it.
+    JitMap,
     /// There is no name.
     Nothing,
 }

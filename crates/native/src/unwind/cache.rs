@@ -46,6 +46,13 @@ impl Cache {
         self.slots.fill_with(|| None);
     }
 
+    /// Forgets where no code was.
+    pub(super) fn forget_missing(&mut self) {
+        for slot in &mut self.slots {
+            slot.take_if(|(_, plan)| matches!(plan, Plan::NotCode));
+        }
+    }
+
     #[inline]
     pub(super) fn get_or_insert(
         &mut self,

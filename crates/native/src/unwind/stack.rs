@@ -30,6 +30,9 @@ pub enum Via {
     /// By the frame pointer, as its callee has no unwind information. If the
     /// callee keeps no frame pointer this may be another frame further up.
     FramePointer,
+    /// By its callee's unwind information, which needs a frame pointer that was
+    /// not known: the stack was searched for it.
+    FoundFramePointer,
 }
 
 /// How a stack ended.

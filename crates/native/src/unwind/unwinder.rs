@@ -64,6 +64,12 @@ impl Unwinder {
         self.cache.clear();
     }
 
+    /// The target has mapped more code; all that was mapped is as it was.
+    pub fn add_modules(&mut self, modules: Modules) {
+        self.modules = modules;
+        self.cache.forget_missing();
+    }
+
     /// Finds the frames of a thread from its registers, newest first, and puts
     /// them in place of what was in `frames`. The newest is there in any case.
     ///

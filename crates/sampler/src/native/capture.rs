@@ -1,21 +1,47 @@
 use std::fmt;
+use std::sync::Arc;
 
 use firefinch_memory::{Memory, ReadError, RemoteAddr};
-use firefinch_native::{InstructionPointer, Registers};
+use firefinch_native::{InstructionPointer, Registers, StackCopy};
 use firefinch_process::{Syscall, Tid};
+
+use super::areas::{Area, Areas};
+use super::machine;
 
 /// The registers of a thread, and its stack from SP up as far as is needed:
 /// a copy of one moment, if the thread stood still for it.
 ///
 /// Owns its memory, so it can be filled on another thread and handed back.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub struct Capture {
     tid: Tid,
-    pub(super) pc: Option<InstructionPointer>,
+    areas: Arc<Areas>,
+    expected: Option<Expected>,
+    content: Option<Content>,
+    /// At least as long as the copy.
+    buffer: Vec<u8>,
+}
+
+/// Where a thread's stack ended when it was last unwound to its root. All
+/// stacks of a thread end at the same address, unless it switches between
+/// stacks: then they lie in other areas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// The end of the area.
+    pub(super) area_end: RemoteAddr,
+    /// Nothing from here on was needed.
+    pub(super) end: RemoteAddr,
+}
+
+/// What a capture holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Content {
+    pub(super) pc: InstructionPointer,
     pub(super) registers: Registers,
     pub(super) start: RemoteAddr,
-    pub(super) bytes: Vec<u8>,
+    pub(super) len: usize,
+    /// The area of the stack; `None` if it is new.
+    pub(super) area: Option<Area>,
 }
 
 /// Why a thread could not be captured.
@@ -29,20 +55,41 @@ pub enum CaptureError {
     NoPosition,
 }
 
+/// The most that is copied of a stack. That takes some 18 µs, for which a
+/// running thread stands still.
+const MAX: u64 = 256 << 10;
+
+/// What a function may use below SP without moving it: 128 bytes in the System
+/// V ABI of x86_64 (3.2.2). Unwind information may refer to it.
+const RED_ZONE: u64 = 128;
+
+const PAGE: u64 = 4096;
+
 impl Capture {
-    pub(super) fn new(tid: Tid) -> Self {
+    pub(super) fn new(
+        tid: Tid,
+        areas: &Arc<Areas>,
+        expected: Option<Expected>,
+        buffer: Vec<u8>,
+    ) -> Self {
         Self {
             tid,
-            pc: None,
-            registers: Registers::new(),
-            start: RemoteAddr::NULL,
-            bytes: Vec::new(),
+            areas: Arc::clone(areas),
+            expected,
+            content: None,
+            buffer,
         }
     }
 
     /// Whose it is.
     pub fn tid(&self) -> Tid {
         self.tid
+    }
+
+    /// The stack pointer; `None` of an empty capture.
+    pub fn sp(&self) -> Option<RemoteAddr> {
+        let sp = self.content?.registers.get(machine::SP);
+        sp.map(RemoteAddr::new)
     }
 
     /// Fills it with a thread that stands still for as long as this takes.
@@ -55,8 +102,9 @@ impl Capture {
         prstatus: &[u8],
         memory: &dyn Memory,
     ) -> Result<(), CaptureError> {
-        let _ = (prstatus, memory);
-        Err(CaptureError::Registers)
+        self.content = None;
+        let (pc, registers) = machine::of_prstatus(prstatus).ok_or(CaptureError::Registers)?;
+        self.fill(pc, &registers, memory)
     }
 
     /// Fills it with a thread that waits in a system call. Whether it still
@@ -70,8 +118,112 @@ impl Capture {
         syscall: &Syscall,
         memory: &dyn Memory,
     ) -> Result<(), CaptureError> {
-        let _ = (syscall, memory);
-        Err(CaptureError::NoPosition)
+        self.content = None;
+        if syscall.sp.is_null() || syscall.pc.is_null() {
+            return Err(CaptureError::NoPosition);
+        }
+        self.fill(syscall.pc, &machine::of_syscall(syscall), memory)
+    }
+
+    fn fill(
+        &mut self,
+        pc: RemoteAddr,
+        registers: &Registers,
+        memory: &dyn Memory,
+    ) -> Result<(), CaptureError> {
+        let sp = registers.get(machine::SP).ok_or(CaptureError::NoPosition)?;
+        let start = RemoteAddr::new(sp.saturating_sub(RED_ZONE) & !7);
+        let area = self.areas.find(RemoteAddr::new(sp));
+        let copied = match area {
+            Some(area) => {
+                self.copy_area(start.max(area.lowest()), RemoteAddr::new(sp), area, memory)
+            }
+            None => self.copy_pages(start, RemoteAddr::new(sp), memory),
+        };
+        let (start, len) = copied.map_err(CaptureError::Stack)?;
+        self.content = Some(Content {
+            pc: InstructionPointer::new(pc),
+            registers: *registers,
+            start,
+            len,
+            area,
+        });
+        Ok(())
+    }
+
+    /// Copies from `start` as far as was needed last time, or to the end of the area.
+    fn copy_area(
+        &mut self,
+        start: RemoteAddr,
+        sp: RemoteAddr,
+        area: Area,
+        memory: &dyn Memory,
+    ) -> Result<(RemoteAddr, usize), ReadError> {
+        let known = self.expected.filter(|e| e.area_end == area.end);
+        let end = known.map_or(area.end, |expected| expected.end);
+        let most = area.end.get().saturating_sub(start.get());
+        let wanted = end
+            .checked_sub(sp.max(start))
+            .map(|_| end.get() - start.get());
+        let len = wanted.unwrap_or(most).min(most).min(MAX);
+        match self.copy(start, 0, len, memory) {
+            Ok(len) => Ok((start, len)),
+            // The area has become smaller.
+            Err(_) => self.copy_pages(start, sp, memory),
+        }
+    }
+
+    /// Copies page after page, while there are some: the area is new.
+    fn copy_pages(
+        &mut self,
+        start: RemoteAddr,
+        sp: RemoteAddr,
+        memory: &dyn Memory,
+    ) -> Result<(RemoteAddr, usize), ReadError> {
+        // What is below the page of SP may not be there.
+        let page = RemoteAddr::new(sp.get() & !(PAGE - 1));
+        let start = start.max(page);
+        let first = page.offset(PAGE).get().wrapping_sub(start.get());
+        let mut len = self.copy(start, 0, first, memory)?;
+        let (mut step, mut growing) = (PAGE, true);
+        while (len as u64) < MAX && step >= PAGE {
+            match self.copy(start, len, step, memory) {
+                Ok(more) => len = more,
+                Err(_) => growing = false,
+            }
+            step = if growing { step * 2 } else { step / 2 };
+        }
+        Ok((start, len))
+    }
+
+    /// Copies `len` bytes behind those that are there; how many there are then.
+    fn copy(
+        &mut self,
+        start: RemoteAddr,
+        there: usize,
+        len: u64,
+        memory: &dyn Memory,
+    ) -> Result<usize, ReadError> {
+        let end = there.saturating_add(usize::try_from(len.min(MAX)).unwrap_or(0));
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        let buffer = self.buffer.get_mut(there..end).unwrap_or_default();
+        memory.read(start.offset(there as u64), buffer)?;
+        Ok(end)
+    }
+
+    pub(super) fn content(&self) -> Option<(&Content, StackCopy<'_>)> {
+        let content = self.content.as_ref()?;
+        let copy = StackCopy {
+            start: content.start,
+            bytes: self.buffer.get(..content.len)?,
+        };
+        Some((content, copy))
+    }
+
+    pub(super) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
     }
 }
 

@@ -1,9 +1,18 @@
 use std::sync::Arc;
 
 use firefinch_memory::RemoteAddr;
-use firefinch_native::{CodeAddress, Symbol, Via};
+use firefinch_native::{CodeAddress, Origin, Outcome, Symbol, Via};
 
 use super::Role;
+
+/// A native stack.
+#[derive(Clone, Debug)]
+pub struct NativeStack {
+    /// Newest first; never empty.
+    pub frames: Vec<NativeFrame>,
+    /// How it ended, and what was needed for that.
+    pub outcome: Outcome,
+}
 
 /// One frame of a native stack.
 #[derive(Clone, Debug)]
@@ -30,6 +39,8 @@ pub struct NativePlace {
     pub symbols: Arc<[Symbol]>,
     /// The file's name without its directories, or `[vdso]`, `[anonymous]`.
     pub module: Arc<str>,
+    /// What the code is from; `None` where none is mapped.
+    pub origin: Option<Origin>,
     /// What the function is to the interpreter.
     pub role: Role,
 }

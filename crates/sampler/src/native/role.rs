@@ -1,3 +1,5 @@
+use firefinch_native::Symbol;
+
 /// What a native function is to a Python stack. By the name of the function
 /// that was called (the last of [`symbols`](super::NativePlace::symbols)), and
 /// only in the interpreter's own module.
@@ -12,4 +14,12 @@ pub enum Role {
     /// Anything else.
     #[default]
     Other,
+}
+
+impl Role {
+    /// The role of the function at an address.
+    pub(super) fn of(symbols: &[Symbol], is_interpreter: bool) -> Self {
+        let _ = (symbols, is_interpreter);
+        Self::Other
+    }
 }

@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use firefinch_memory::RemoteAddr;
+use firefinch_native::{DebugPlaces, NameSource, Origin, Symbol, Symbolizer};
+use firefinch_process::Process;
+use hashbrown::HashMap;
+
+use super::jit::JitNames;
+use super::machine::ARCH;
+use super::map::Map;
+use super::{NativePlace, Role};
+
+/// The names of addresses of one target, each looked up once.
+#[derive(Debug)]
+pub(super) struct Names {
+    symbolizer: Symbolizer,
+    places: HashMap<RemoteAddr, Arc<NativePlace>>,
+    jit: JitNames,
+    interpreter: Option<Origin>,
+}
+
+impl Names {
+    pub(super) fn new() -> Self {
+        let variable = |name: &str| std::env::var_os(name).map(Into::into);
+        let places = DebugPlaces::from_environment(variable);
+        Self {
+            symbolizer: Symbolizer::new(ARCH, places),
+            places: HashMap::new(),
+            jit: JitNames::default(),
+            interpreter: None,
+        }
+    }
+
+    /// Where the interpreter's own functions are.
+    pub(super) fn set_interpreter(&mut self, origin: Option<Origin>) {
+        if self.interpreter != origin {
+            self.interpreter = origin;
+            self.places.clear();
+        }
+    }
+
+    /// Other code may be at any address now.
+    pub(super) fn forget(&mut self) {
+        self.places.clear();
+    }
+
+    /// What is known of an address in code.
+    pub(super) fn place(
+        &mut self,
+        addr: RemoteAddr,
+        map: &Map,
+        process: &Process,
+    ) -> Arc<NativePlace> {
+        if let Some(place) = self.places.get(&addr) {
+            return Arc::clone(place);
+        }
+        let (place, keep) = self.find(addr, map, process);
+        let place = Arc::new(place);
+        if keep {
+            self.places.insert(addr, Arc::clone(&place));
+        }
+        place
+    }
+
+    /// What is known of an address, and whether that is all there will be.
+    fn find(&mut self, addr: RemoteAddr, map: &Map, process: &Process) -> (NativePlace, bool) {
+        let Some(located) = map.modules.locate(addr) else {
+            return (NativePlace::nowhere(), false);
+        };
+        let module = located.module;
+        if located.address.is_none()
+            && let Some(name) = self.jit.find(addr, process)
+        {
+            let place = NativePlace {
+                symbols: Arc::new([nameless(name, NameSource::JitMap)]),
+                module: module.name().into(),
+                origin: Some(module.origin().clone()),
+                role: Role::Other,
+            };
+            // Such code comes and goes without any mapping's change.
+            return (place, false);
+        }
+        let objects = map.modules.objects();
+        let symbols = self.symbolizer.resolve(module, located.address, objects);
+        let is_interpreter = self.interpreter.as_ref() == Some(module.origin());
+        let place = NativePlace {
+            role: Role::of(&symbols, is_interpreter),
+            symbols,
+            module: module.name().into(),
+            origin: Some(module.origin().clone()),
+        };
+        (place, located.address.is_some())
+    }
+}
+
+impl NativePlace {
+    /// No code is there.
+    fn nowhere() -> Self {
+        const NAME: &str = "[unknown]";
+        Self {
+            symbols: Arc::new([nameless(NAME.into(), NameSource::Nothing)]),
+            module: NAME.into(),
+            origin: None,
+            role: Role::Other,
+        }
+    }
+
+    /// Whether none of its functions has a name.
+    pub fn is_unnamed(&self) -> bool {
+        self.symbols.iter().all(|s| s.source == NameSource::Nothing)
+    }
+}
+
+fn nameless(name: Arc<str>, source: NameSource) -> Symbol {
+    Symbol {
+        name,
+        file: None,
+        line: None,
+        inlined: false,
+        source,
+    }
+}
