@@ -28,8 +28,9 @@ pub(super) struct Calls {
 
 /// Times that a place which is known to call something must have named another
 /// callee, within so many stacks. A copy may hold the place before a call and
-/// the name after it: five of 240,000 did, on a target that does nothing but
-/// call, and would have to be torn in the same way twice again soon.
+/// the name after it; the caller is looked at again behind that, but may have
+/// come back meanwhile, so it would have to be torn in the same way twice again
+/// soon.
 const NAMED: u8 = 3;
 const NAMED_WITHIN: u64 = 1024;
 
@@ -62,6 +63,11 @@ impl Calls {
         changed.all(|(caller, callee)| self.known.contains(&call(caller, callee)))
     }
 
+    /// Whether this call is known.
+    pub(super) fn know_call(&self, caller: &RawFrame, callee: &RawFrame) -> bool {
+        self.known.contains(&call(Some(caller), callee))
+    }
+
     /// Another stack is looked at.
     pub(super) fn begin(&mut self) {
         self.stacks = self.stacks.wrapping_add(1);
@@ -70,9 +76,6 @@ impl Calls {
     /// The caller itself names this callee.
     pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
         let call = call(Some(caller), callee);
-        if self.known.contains(&call) {
-            return;
-        }
         if self.named.len() >= MAX_KNOWN {
             self.named.clear();
         }

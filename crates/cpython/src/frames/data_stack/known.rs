@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
 
+use super::pace::Pace;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
 /// Where a thread's stack was found last time, which is what the next look
@@ -19,6 +20,7 @@ pub(super) struct Known {
     pub(super) codes: Option<(CodeCounter, Instant)>,
     /// The last stack that was believed, newest frame first.
     pub(super) believed: Vec<RawFrame>,
+    pub(super) pace: Pace,
 }
 
 /// A frame that lies in no chunk: a generator's, or the interpreter's own.

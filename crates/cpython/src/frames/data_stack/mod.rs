@@ -29,13 +29,17 @@
 //!   which would leave only what stands still.
 //!
 //! A copy is nearly but not quite atomic. [`Calls`] holds back a stack with a
-//! call that was never seen standing still, nor named by the caller itself.
+//! call that was never seen standing still, nor named by a caller that stood
+//! where it stood before and after. Where we were held up while we copied, on a
+//! processor that others want too, all that is no help: in milliseconds a
+//! program is everywhere and back. [`Pace`](pace::Pace) tells such looks.
 
 mod entry;
 mod frame;
 mod known;
 mod look;
 mod newest;
+mod pace;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -84,8 +88,10 @@ struct Seen {
     chunk: RemoteAddr,
     codes: Option<CodeCounter>,
     holds_gil: Option<bool>,
-    /// When.
+    /// When it began.
     at: Instant,
+    /// We were not held up while it was taken.
+    prompt: bool,
 }
 
 impl Seen {
@@ -115,6 +121,8 @@ const PLANS: usize = 4;
 const MAX_THREADS: usize = 1 << 16;
 /// Chunks of one thread: more than [`super::MAX_FRAMES`] frames fill.
 const MAX_CHUNKS: usize = 1 << 13;
+/// More than the bytes of a frame before its locals.
+const MAX_HEADER: usize = 256;
 /// Bytes between two frames, one of which called the other, that are searched
 /// for the callee: more than a function has locals and stack.
 const MAX_SEARCHED: usize = 1 << 16;
@@ -208,6 +216,10 @@ impl DataStack {
                 // be releasing its locals, which takes as long as it takes.
                 return Ok(accept(known, stack));
             }
+            if !seen.prompt {
+                last = None;
+                continue;
+            }
             let (fit, frames) = match self.fitting(memory, known, seen, aim) {
                 Ok(found) => found,
                 Err(error) => {
@@ -228,7 +240,7 @@ impl DataStack {
                 self.calls.learn(&last, &frames);
             }
             let stack = seen.stack(frames.clone());
-            if self.believes(memory, known, fit, &frames) {
+            if self.believes(memory, known, seen, fit, &frames) {
                 match fit {
                     Fit::Newest => return Ok(accept(known, stack)),
                     Fit::Below => below = Some(stack.clone()),
@@ -275,9 +287,12 @@ impl DataStack {
     ) -> Option<RawStack> {
         for _ in 0..LOOKS_ANYWHERE {
             let seen = self.look(memory, thread, known).ok()?;
+            if !seen.prompt {
+                continue;
+            }
             let found = self.fitting(memory, known, seen, seen.current);
             if let Ok((Fit::Newest, frames)) = found
-                && self.believes(memory, known, Fit::Newest, &frames)
+                && self.believes(memory, known, seen, Fit::Newest, &frames)
             {
                 return Some(seen.stack(frames));
             }
@@ -305,6 +320,7 @@ impl DataStack {
         &mut self,
         memory: &dyn Memory,
         known: &Known,
+        seen: Seen,
         fit: Fit,
         frames: &[RawFrame],
     ) -> bool {
@@ -314,7 +330,12 @@ impl DataStack {
             return self.calls.know(frames, unchanged);
         }
         for (callee, caller) in frames.iter().zip(frames.iter().skip(1)) {
-            if self.is_calling(memory, caller) && self.names(caller, callee).unwrap_or(false) {
+            if !self.calls.know_call(caller, callee)
+                && self.is_calling(memory, caller)
+                && self.names(caller, callee).unwrap_or(false)
+                && self.still_stands(memory, caller)
+                && known.pace.is_prompt(seen.at)
+            {
                 self.calls.told(caller, callee);
             }
         }
@@ -329,6 +350,19 @@ impl DataStack {
         let bytes = self.look.slice(frame.addr, self.frame.span);
         let decoded = bytes.and_then(|bytes| self.frame.decode(frame.addr, bytes));
         decoded.is_some_and(|decoded| decoded.calling)
+    }
+
+    /// Whether a frame is as it was copied by the last look, a moment ago: so
+    /// it was all the while that what lies behind it was copied.
+    fn still_stands(&self, memory: &dyn Memory, frame: &RawFrame) -> bool {
+        let Some(copied) = self.look.slice(frame.addr, self.frame.span) else {
+            return false;
+        };
+        let mut now = [0; MAX_HEADER];
+        let Some(now) = now.get_mut(..self.frame.span) else {
+            return false;
+        };
+        memory.read(frame.addr, now).is_ok() && now == copied
     }
 
     /// Whether the caller itself says whom it calls: the function that is called
@@ -419,6 +453,7 @@ impl DataStack {
                 codes: known.codes.map(|(codes, _)| codes),
                 holds_gil: entry.holds_gil,
                 at: now,
+                prompt: known.pace.take(now.elapsed()),
             });
         }
     }

@@ -1,0 +1,65 @@
+use std::time::{Duration, Instant};
+
+/// How long a look at a thread's stack usually takes, to tell one in which we
+/// were held up: the processor went to somebody else, an interrupt came. The
+/// pieces of such a copy may be milliseconds apart, so that it joins moments
+/// between which the thread has been everywhere, and back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    usual: Duration,
+}
+
+/// Before the first look; what it costs on a slow machine.
+const FIRST: Duration = Duration::from_micros(20);
+/// Longer than half of what is usual by no more than this is no hold-up: less
+/// than it takes to switch to another thread and back.
+const TOLERANCE: Duration = Duration::from_micros(3);
+/// The weight of one look in what is usual: one part in so many.
+const WEIGHT: u32 = 8;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { usual: FIRST }
+    }
+}
+
+impl Pace {
+    /// Takes in how long a look took; whether it was not held up.
+    pub(super) fn take(&mut self, taken: Duration) -> bool {
+        let prompt = taken <= self.limit();
+        // A hold-up of any length counts as a look twice as long as usual.
+        let counted = taken.min(self.usual * 2);
+        self.usual = (self.usual * (WEIGHT - 1) + counted) / WEIGHT;
+        prompt
+    }
+
+    /// Whether what was begun then, a look and a small read, was not held up.
+    pub(super) fn is_prompt(&self, since: Instant) -> bool {
+        since.elapsed() <= self.limit() + self.usual
+    }
+
+    fn limit(&self) -> Duration {
+        self.usual + self.usual / 2 + TOLERANCE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hold-up is told from a machine that is slower than thought: the one is
+    /// refused however often it comes, the other is got used to.
+    #[test]
+    fn only_what_is_unusual_is_refused() {
+        let us = Duration::from_micros;
+        let mut pace = Pace::default();
+        (0..50).for_each(|_| assert!(pace.take(us(3))));
+        for _ in 0..100 {
+            assert!(!pace.take(us(4_000)));
+            (0..10).for_each(|_| assert!(pace.take(us(3))));
+        }
+        let refused = (0..50).filter(|_| !pace.take(us(300))).count();
+        assert!((5..45).contains(&refused), "{refused}");
+        assert!(pace.take(us(300)));
+    }
+}
