@@ -84,6 +84,8 @@ struct ChunkLayout {
 struct Seen {
     /// The current frame; null when the thread runs no Python.
     current: RemoteAddr,
+    /// Where that was read, if not in the thread state.
+    through: Option<RemoteAddr>,
     /// The newest chunk.
     chunk: RemoteAddr,
     codes: Option<CodeCounter>,
@@ -110,6 +112,11 @@ impl Seen {
 const LOOKS: usize = 16;
 /// Looks taken where it does not come back to that depth.
 const LOOKS_ANYWHERE: usize = 4;
+/// Looks taken to find out which frame is the current one, where it is not kept
+/// in the thread state.
+const AIMS: usize = 4;
+/// More than the bytes of a `PyThreadState`.
+const MAX_THREAD_STATE: u64 = 1 << 12;
 /// Looks after the first for which a thread that seems neither to execute nor
 /// to wait must show the same to be believed: it takes long to release something.
 const STILL: usize = 2;
@@ -189,7 +196,13 @@ impl DataStack {
         thread: RemoteAddr,
         known: &mut Known,
     ) -> Result<RawStack, StackError> {
-        let first = self.look(memory, thread, known)?;
+        let mut first = self.look(memory, thread, known)?;
+        for _ in 1..AIMS {
+            if self.is_aim(memory, thread, known, first) {
+                break;
+            }
+            first = self.look(memory, thread, known)?;
+        }
         let aim = first.current;
         if aim.is_null() {
             return Ok(first.stack(Vec::new()));
@@ -275,6 +288,30 @@ impl DataStack {
             Some(stack) => Ok(accept(known, stack)),
             None => Err(failure),
         }
+    }
+
+    /// Whether what a look showed as the current frame may be one. To 3.12 each
+    /// loop keeps it on the C stack (`_PyCFrame`, `Python/ceval.c`), where there
+    /// is something else a moment after the loop has ended.
+    fn is_aim(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+        seen: Seen,
+    ) -> bool {
+        let Some(through) = seen.through else {
+            return true;
+        };
+        if seen.current.is_null() {
+            // The thread's own, for when no loop runs, lies in its state.
+            let offset = through.checked_sub(thread);
+            return offset.is_some_and(|offset| offset < MAX_THREAD_STATE);
+        }
+        let decoded = self.decode(memory, known, seen, seen.current);
+        decoded.is_ok_and(|decoded| {
+            decoded.internal || self.shapes.get(memory, decoded.frame.code).is_some()
+        })
     }
 
     /// The stack at any depth, for a thread that does not come back to the one
@@ -449,6 +486,7 @@ impl DataStack {
             known.codes = count.or(known_codes.filter(|_| !moved));
             return Ok(Seen {
                 current: current.ok_or(StackError::Torn)?,
+                through: self.entry.through(&entry),
                 chunk: entry.chunk,
                 codes: known.codes.map(|(codes, _)| codes),
                 holds_gil: entry.holds_gil,
