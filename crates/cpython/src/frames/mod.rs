@@ -5,6 +5,7 @@
 //! ([`data_stack`]). Nothing here turns addresses into names: that is
 //! [`crate::code`].
 
+mod c_frames;
 mod data_stack;
 mod edges;
 mod linked;
@@ -51,6 +52,29 @@ pub struct RawStack {
     /// Whether the thread held its interpreter's lock, where its state says so
     /// (from 3.13 on, in builds that have the lock).
     pub holds_gil: Option<bool>,
+    /// The loops that run the frames, newest first, if they were asked for
+    /// ([`StackReader::with_loops`]): together they run all of them.
+    pub loops: Vec<RawLoop>,
+}
+
+/// One evaluation loop that runs in a thread: one call of the interpreter's
+/// function `_PyEval_EvalFrameDefault` (`Python/ceval.c`; `PyEval_EvalFrameEx`
+/// in 2.7), and so one frame of the native stack.
+///
+/// To 3.10 each Python frame is run by a loop of its own. From 3.11 on a loop
+/// runs the Python functions that it calls by itself, and from 3.12 on the
+/// generators that it asks for their next value (`FOR_ITER_GEN`, `SEND_GEN`,
+/// `Python/bytecodes.c`); what C code calls begins another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawLoop {
+    /// How many Python frames it runs. None at all just after it began, and
+    /// while it releases the locals of a frame that it has left, by which
+    /// more Python code may be called.
+    pub frames: usize,
+    /// An address on the machine stack that belongs to the loop's native
+    /// frame: of what the loop keeps there, from 3.10 on. `None` if it keeps
+    /// nothing, or if that was not found as it must be.
+    pub within: Option<RemoteAddr>,
 }
 
 /// How long something that changes only with what the target does is taken for
@@ -164,6 +188,17 @@ impl StackReader {
             Ok(linked) => Kind::Linked(Box::new(linked)),
             Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
         }))
+    }
+
+    /// Makes it tell which loops run the frames. That takes one call more for
+    /// each stack in 3.10 and 3.11, where frames do not lead to their loops.
+    #[must_use]
+    pub fn with_loops(mut self) -> Self {
+        match &mut self.0 {
+            Kind::Linked(linked) => linked.tell_loops(),
+            Kind::DataStack(data_stack) => data_stack.tell_loops(),
+        }
+        self
     }
 
     /// Whether its stacks say who holds the interpreter's lock.

@@ -38,6 +38,7 @@ mod entry;
 mod frame;
 mod known;
 mod look;
+mod loops;
 mod newest;
 mod pace;
 
@@ -46,6 +47,7 @@ use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
+use super::c_frames::CFrames;
 use super::edges::Calls;
 use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, Steps, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
@@ -53,6 +55,7 @@ use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{Decoded, FrameLayout, Instructions, Shapes};
 use known::{Known, Link, MAX_CHUNK};
 use look::Look;
+use loops::Loops;
 use newest::Fit;
 
 /// Reads stacks that lie in data-stack chunks.
@@ -68,6 +71,9 @@ pub(super) struct DataStack {
     threads: HashMap<RemoteAddr, Known>,
     look: Look,
     plan: Vec<(RemoteAddr, usize)>,
+    /// Of the stack that was followed last.
+    loops: Loops,
+    c_frames: Option<CFrames>,
 }
 
 /// `_PyStackChunk` (`Include/cpython/pystate.h`).
@@ -97,9 +103,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn stack(&self, frames: Vec<RawFrame>) -> RawStack {
+    fn stack(&self, frames: Vec<RawFrame>, loops: &Loops) -> RawStack {
         RawStack {
             frames,
+            loops: loops.found(),
             codes: self.codes,
             holds_gil: self.holds_gil,
         }
@@ -153,11 +160,17 @@ impl DataStack {
             threads: HashMap::new(),
             look: Look::default(),
             plan: Vec::new(),
+            loops: Loops::new(layout),
+            c_frames: CFrames::new(layout),
         })
     }
 
     pub(super) fn tells_gil(&self) -> bool {
         self.entry.tells_gil()
+    }
+
+    pub(super) fn tell_loops(&mut self) {
+        self.loops.want();
     }
 
     pub(super) fn read(
@@ -175,7 +188,15 @@ impl DataStack {
             Motion::Running => self.read_running(memory, thread, &mut known),
         };
         self.threads.insert(thread, known);
-        stack
+        let mut stack = stack?;
+        if self.loops.wanted()
+            && let Some(c_frames) = &mut self.c_frames
+            && let Some(chain) = c_frames.read(memory, thread)
+            && let Some(loops) = loops::of_chain(&stack.frames, chain)
+        {
+            stack.loops = loops;
+        }
+        Ok(stack)
     }
 
     fn read_stopped(
@@ -187,7 +208,7 @@ impl DataStack {
         let seen = self.look(memory, thread, known)?;
         let frames = self.follow(memory, known, seen, seen.current)?;
         known.age();
-        Ok(seen.stack(frames))
+        Ok(seen.stack(frames, &self.loops))
     }
 
     fn read_running(
@@ -205,7 +226,7 @@ impl DataStack {
         }
         let aim = first.current;
         if aim.is_null() {
-            return Ok(first.stack(Vec::new()));
+            return Ok(first.stack(Vec::new(), &Loops::default()));
         }
         self.calls.begin();
         let mut failure = StackError::Torn;
@@ -252,7 +273,7 @@ impl DataStack {
             if let Some(last) = last.filter(|_| fit != Fit::Unmarked) {
                 self.calls.learn(&last, &frames);
             }
-            let stack = seen.stack(frames.clone());
+            let stack = seen.stack(frames.clone(), &self.loops);
             if self.believes(memory, known, seen, fit, &frames) {
                 match fit {
                     Fit::Newest => return Ok(accept(known, stack)),
@@ -331,7 +352,7 @@ impl DataStack {
             if let Ok((Fit::Newest, frames)) = found
                 && self.believes(memory, known, seen, Fit::Newest, &frames)
             {
-                return Some(seen.stack(frames));
+                return Some(seen.stack(frames, &self.loops));
             }
         }
         None
@@ -518,6 +539,7 @@ impl DataStack {
         newest: RemoteAddr,
     ) -> Result<Vec<RawFrame>, StackError> {
         let mut frames = Vec::with_capacity(known.believed.len() + 4);
+        self.loops.clear();
         let mut addr = newest;
         let mut callee: Option<Decoded> = None;
         // The frame between two loops that was passed last, and its caller as
@@ -529,6 +551,7 @@ impl DataStack {
             steps.count(addr)?;
             if let Some(link) = known.link(addr, frames.last(), seen.at) {
                 known.meet_outside(addr);
+                self.loops.meet_entry(frames.len(), addr, link.previous);
                 expected = Some(link.caller);
                 callee = None;
                 addr = link.previous;
@@ -553,6 +576,7 @@ impl DataStack {
                 return Err(StackError::Torn);
             }
             if decoded.internal {
+                self.loops.meet_entry(frames.len(), addr, decoded.previous);
                 between = Some(Link {
                     addr,
                     previous: decoded.previous,
@@ -574,6 +598,9 @@ impl DataStack {
                     known.meet_link(Link { caller, ..link });
                 }
                 frames.push(decoded.frame);
+                if decoded.entry {
+                    self.loops.meet_oldest(frames.len());
+                }
             }
             callee = Some(decoded);
             addr = decoded.previous;
@@ -581,6 +608,7 @@ impl DataStack {
         if let Some(link) = between {
             known.meet_link(link);
         }
+        self.loops.end(frames.len());
         Ok(frames)
     }
 

@@ -34,7 +34,8 @@ mod tests;
 
 use firefinch_memory::{Memory, RemoteAddr};
 
-use super::{Motion, Position, RawFrame, RawStack, StackError};
+use super::c_frames::{CFrame, CFrames};
+use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
 use chain::{Chain, Seen};
 use habits::{Habits, Judgement, call};
@@ -47,6 +48,8 @@ pub(super) struct Linked {
     habits: Habits,
     program: Program,
     random: u64,
+    tells_loops: bool,
+    c_frames: Option<CFrames>,
 }
 
 /// How often a chain that moves is read again.
@@ -61,7 +64,13 @@ impl Linked {
             habits: Habits::default(),
             program: Program::new(layout)?,
             random: 0x9e37_79b9_7f4a_7c15,
+            tells_loops: false,
+            c_frames: CFrames::new(layout),
         })
+    }
+
+    pub(super) fn tell_loops(&mut self) {
+        self.tells_loops = true;
     }
 
     pub(super) fn read(
@@ -72,10 +81,7 @@ impl Linked {
     ) -> Result<RawStack, StackError> {
         if motion == Motion::Stopped {
             let frames = self.chain.follow(memory, thread)?;
-            return Ok(RawStack {
-                frames,
-                ..RawStack::default()
-            });
+            return Ok(self.stack(memory, thread, frames));
         }
         let mut failure = StackError::Torn;
         self.habits.begin();
@@ -100,15 +106,39 @@ impl Linked {
             let mut settled = seen.clone();
             if self.settle(memory, &mut settled) {
                 let frames = settled.into_iter().map(|seen| seen.frame).collect();
-                return Ok(RawStack {
-                    frames,
-                    ..RawStack::default()
-                });
+                return Ok(self.stack(memory, thread, frames));
             }
             self.habits.look(&seen);
             self.pause();
         }
         Err(failure)
+    }
+
+    /// Each frame is run by a loop of its own, generators' too.
+    fn stack(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        frames: Vec<RawFrame>,
+    ) -> RawStack {
+        let mut loops = Vec::new();
+        if self.tells_loops {
+            let one = RawLoop {
+                frames: 1,
+                within: None,
+            };
+            loops.resize(frames.len(), one);
+            if let Some(c_frames) = &mut self.c_frames
+                && let Some(chain) = c_frames.read(memory, thread)
+            {
+                place(&mut loops, chain);
+            }
+        }
+        RawStack {
+            frames,
+            loops,
+            ..RawStack::default()
+        }
     }
 
     /// Whether a frame without a caller can be the oldest. Somebody resumed a
@@ -195,5 +225,26 @@ impl Linked {
         for _ in 0..self.random % MAX_PAUSE {
             std::hint::spin_loop();
         }
+    }
+}
+
+/// Says where the loops lie: 3.10 links what they keep on the C stack just
+/// before their frame, and unlinks it just before that, too.
+fn place(loops: &mut Vec<RawLoop>, chain: &[CFrame]) {
+    let Some((_, chain)) = chain.split_last() else {
+        return;
+    };
+    if chain.len() == loops.len() + 1 {
+        let begun = RawLoop {
+            frames: 0,
+            within: None,
+        };
+        loops.insert(0, begun);
+    }
+    if loops.len().abs_diff(chain.len()) > 1 {
+        return;
+    }
+    for (own, c_frame) in loops.iter_mut().rev().zip(chain.iter().rev()) {
+        own.within = Some(c_frame.addr);
     }
 }

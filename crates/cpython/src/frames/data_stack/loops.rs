@@ -1,0 +1,108 @@
+//! Which loops run the frames of a stack.
+//!
+//! - From 3.12 on each loop has an entry frame of its own on the C stack
+//!   (`_PyEval_EvalFrameDefault`, `Python/ceval.c`), which is the caller of its
+//!   oldest frame. Its owner is `FRAME_OWNED_BY_CSTACK` to 3.13 and
+//!   `FRAME_OWNED_BY_INTERPRETER` from 3.14 on.
+//! - In 3.11 `is_entry` marks the oldest frame, and `_PyCFrame` on the C stack
+//!   names the newest.
+
+use firefinch_memory::RemoteAddr;
+
+use crate::frames::c_frames::CFrame;
+use crate::frames::{RawFrame, RawLoop};
+use crate::layout::{Field, Layout};
+
+/// The loops met while a stack is followed from its newest frame.
+#[derive(Debug, Default)]
+pub(super) struct Loops {
+    wanted: bool,
+    /// 3.15: below the oldest loop lies one entry frame more, in the thread
+    /// state (`base_frame`, `Include/internal/pycore_tstate.h`).
+    has_base: bool,
+    found: Vec<RawLoop>,
+    /// The frames of those.
+    counted: usize,
+}
+
+impl Loops {
+    pub(super) fn new(layout: &Layout) -> Self {
+        Self {
+            has_base: layout.get(Field::TstateBaseFrame).is_some(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    pub(super) fn wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// Another stack is followed.
+    pub(super) fn clear(&mut self) {
+        self.found.clear();
+        self.counted = 0;
+    }
+
+    /// After so many frames comes the entry frame at `addr`, called by `previous`.
+    pub(super) fn meet_entry(&mut self, frames: usize, addr: RemoteAddr, previous: RemoteAddr) {
+        if !(self.has_base && previous.is_null()) {
+            self.push(frames, Some(addr));
+        }
+    }
+
+    /// The last of so many frames is the oldest of its loop.
+    pub(super) fn meet_oldest(&mut self, frames: usize) {
+        self.push(frames, None);
+    }
+
+    /// There are so many frames in all.
+    pub(super) fn end(&mut self, frames: usize) {
+        if frames > self.counted {
+            self.push(frames, None);
+        }
+    }
+
+    fn push(&mut self, frames: usize, within: Option<RemoteAddr>) {
+        if self.wanted {
+            self.found.push(RawLoop {
+                frames: frames - self.counted,
+                within,
+            });
+            self.counted = frames;
+        }
+    }
+
+    /// The loops of the stack followed last.
+    pub(super) fn found(&self) -> Vec<RawLoop> {
+        self.found.clone()
+    }
+}
+
+/// The loops of 3.11: each `_PyCFrame` runs the frames from the one that it
+/// names to the one that the next older names. `None` if that does not give
+/// these frames.
+pub(super) fn of_chain(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
+    let mut rest = frames;
+    let mut loops = Vec::with_capacity(chain.len());
+    for (own, older) in chain.iter().zip(chain.iter().skip(1)) {
+        let is_next = |frame: &RawFrame| frame.addr == older.current_frame;
+        let frames = match older.current_frame.is_null() {
+            true => rest.len(),
+            false => rest.iter().position(is_next)?,
+        };
+        let newest = rest.first().map_or(RemoteAddr::NULL, |frame| frame.addr);
+        if newest != own.current_frame {
+            return None;
+        }
+        rest = rest.get(frames..)?;
+        loops.push(RawLoop {
+            frames,
+            within: Some(own.addr),
+        });
+    }
+    rest.is_empty().then_some(loops)
+}
