@@ -16,6 +16,7 @@ mod gil;
 mod layout;
 mod lines;
 mod names;
+mod native_names;
 mod object;
 mod runtime;
 mod thread_id;
@@ -23,11 +24,12 @@ mod thread_id;
 pub use code::{CodeCache, CodeError, CodeObject, Place, Resolved};
 pub use find::{FindError, FoundBy, Image, ImageFiles, ReadSeek, find};
 pub use frames::{
-    CodeCounter, MAX_FRAMES, Motion, Position, RawFrame, RawStack, StackError, StackReader,
+    CodeCounter, MAX_FRAMES, Motion, Position, RawFrame, RawLoop, RawStack, StackError, StackReader,
 };
 pub use gil::Gil;
 pub use layout::{Build, DebugOffsetsError, Field, Layout, MissingField, ReleaseLevel, Version};
 pub use lines::LineTable;
+pub use native_names::NativeRole;
 pub use object::ObjectError;
 pub use runtime::{Interpreter, ListHeads, PythonThread, Runtime};
 pub use thread_id::ThreadIds;
