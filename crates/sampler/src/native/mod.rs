@@ -10,6 +10,7 @@ mod frame;
 mod jit;
 mod machine;
 mod map;
+mod merge;
 mod names;
 mod objects;
 mod off_stack;
@@ -18,11 +19,13 @@ mod role;
 
 pub use capture::{Capture, CaptureError};
 pub use frame::{NativeFrame, NativePlace, NativeStack};
+pub use merge::{Activation, Merge, Merged, merge};
 pub use quality::{Cut, Missing, Quality};
 pub use role::Role;
 
 use std::sync::Arc;
 
+use firefinch_cpython::Version;
 use firefinch_memory::RemoteAddr;
 use firefinch_native::{Frame, Limits, Outcome, StackCopy, Status, Truncation, Unwinder};
 use firefinch_process::{AccessError, Activity, Process, ProcessMemory, Thread, Tid};
@@ -42,7 +45,7 @@ pub struct Native {
     map: Map,
     unwinder: Unwinder,
     names: Names,
-    interpreter: Option<RemoteAddr>,
+    interpreter: Option<(RemoteAddr, Version)>,
     expected: HashMap<Tid, Expected>,
     /// For captures to come.
     buffers: Vec<Vec<u8>>,
@@ -82,11 +85,13 @@ impl Native {
     }
 
     /// Says where the interpreter is, by any address of its data or code
-    /// (`Runtime::location`): only functions there have a role but
-    /// [`Role::Other`].
-    pub fn set_interpreter(&mut self, addr: RemoteAddr) {
-        self.interpreter = Some(addr);
-        self.names.set_interpreter(self.map.file_of(addr).cloned());
+    /// (`Runtime::location`), and which it is: only functions there have a role
+    /// but [`Role::Other`] and, what starts threads, [`Role::Startup`].
+    pub fn set_interpreter(&mut self, addr: RemoteAddr, version: Version) {
+        self.interpreter = Some((addr, version));
+        let origin = self.map.file_of(addr).cloned();
+        self.names
+            .set_interpreter(origin.map(|origin| (origin, version)));
     }
 
     /// An empty capture for a thread, which knows how much of this thread's
@@ -192,8 +197,8 @@ impl Native {
                 self.names.forget();
             }
         }
-        if let Some(addr) = self.interpreter {
-            self.set_interpreter(addr);
+        if let Some((addr, version)) = self.interpreter {
+            self.set_interpreter(addr, version);
         }
     }
 

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use firefinch_cpython::Version;
 use firefinch_memory::RemoteAddr;
 use firefinch_native::{DebugPlaces, NameSource, Origin, Symbol, Symbolizer};
 use firefinch_process::Process;
@@ -8,6 +9,7 @@ use hashbrown::HashMap;
 use super::jit::JitNames;
 use super::machine::ARCH;
 use super::map::Map;
+use super::role::role_of;
 use super::{NativePlace, Role};
 
 /// The names of addresses of one target, each looked up once.
@@ -16,7 +18,7 @@ pub(super) struct Names {
     symbolizer: Symbolizer,
     places: HashMap<RemoteAddr, Arc<NativePlace>>,
     jit: JitNames,
-    interpreter: Option<Origin>,
+    interpreter: Option<(Origin, Version)>,
 }
 
 impl Names {
@@ -32,9 +34,9 @@ impl Names {
     }
 
     /// Where the interpreter's own functions are.
-    pub(super) fn set_interpreter(&mut self, origin: Option<Origin>) {
-        if self.interpreter != origin {
-            self.interpreter = origin;
+    pub(super) fn set_interpreter(&mut self, found: Option<(Origin, Version)>) {
+        if self.interpreter != found {
+            self.interpreter = found;
             self.places.clear();
         }
     }
@@ -72,19 +74,20 @@ impl Names {
             && let Some(name) = self.jit.find(addr, process)
         {
             let place = NativePlace {
+                role: Role::generated(&name),
                 symbols: Arc::new([nameless(name, NameSource::JitMap)]),
                 module: module.name().into(),
                 origin: Some(module.origin().clone()),
-                role: Role::Other,
             };
             // Such code comes and goes without any mapping's change.
             return (place, false);
         }
         let objects = map.modules.objects();
         let symbols = self.symbolizer.resolve(module, located.address, objects);
-        let is_interpreter = self.interpreter.as_ref() == Some(module.origin());
+        let own = self.interpreter.as_ref();
+        let own = own.filter(|(origin, _)| origin == module.origin());
         let place = NativePlace {
-            role: Role::of(&symbols, is_interpreter),
+            role: role_of(&symbols, own.map(|(_, version)| *version)),
             symbols,
             module: module.name().into(),
             origin: Some(module.origin().clone()),

@@ -1,25 +1,22 @@
+use firefinch_cpython::Version;
 use firefinch_native::Symbol;
 
-/// What a native function is to a Python stack. By the name of the function
-/// that was called (the last of [`symbols`](super::NativePlace::symbols)), and
-/// only in the interpreter's own module.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// The evaluation loop: Python frames run in it.
-    Loop,
-    /// What lies between two loops: calls, vectorcall, descriptors.
-    Machinery,
-    /// What lies below the oldest loop: `main`, `Py_RunMain`, thread start.
-    Startup,
-    /// Anything else.
-    #[default]
-    Other,
-}
+pub use firefinch_cpython::NativeRole as Role;
 
-impl Role {
-    /// The role of the function at an address.
-    pub(super) fn of(symbols: &[Symbol], is_interpreter: bool) -> Self {
-        let _ = (symbols, is_interpreter);
-        Self::Other
+/// The role of the function at an address, by the name of the function that was
+/// called (the last of [`symbols`](super::NativePlace::symbols)). `interpreter`
+/// is given if it lies in the interpreter's own module.
+pub(super) fn role_of(symbols: &[Symbol], interpreter: Option<Version>) -> Role {
+    let Some(called) = symbols.last() else {
+        return Role::Other;
+    };
+    let Some(version) = interpreter else {
+        return Role::elsewhere(&called.name);
+    };
+    let role = |symbol: &Symbol| Role::in_interpreter(&symbol.name, version);
+    // Whatever it has been inlined into runs the Python frames.
+    match symbols.iter().any(|symbol| role(symbol) == Role::Loop) {
+        true => Role::Loop,
+        false => role(called),
     }
 }
