@@ -81,8 +81,8 @@ impl LineTable {
         if offset < range.end { range.line } else { None }
     }
 
-    /// The length in bytes of the bytecode the table describes; the old
-    /// encodings leave the last range open and give `u32::MAX`.
+    /// The length in bytes of the bytecode the table describes; the encodings
+    /// to 3.10 leave the last range open and give `u32::MAX`.
     pub fn code_len(&self) -> u32 {
         self.ranges.last().map_or(0, |r| r.end)
     }
