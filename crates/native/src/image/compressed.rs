@@ -37,14 +37,12 @@ pub(super) fn unpack(section: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads exactly `size` bytes. Memory is taken as they come.
-fn read(unpacked: impl Read, size: u64) -> Option<Vec<u8>> {
-    if size > MAX {
-        return None;
-    }
-    let mut out = Vec::new();
-    unpacked.take(size).read_to_end(&mut out).ok()?;
-    (out.len() as u64 == size).then_some(out)
+/// Reads exactly `size` bytes. Memory that is not written to is none: a size
+/// that is not true costs addresses only.
+fn read(mut unpacked: impl Read, size: u64) -> Option<Vec<u8>> {
+    let mut out = vec![0; usize::try_from(size).ok().filter(|_| size <= MAX)?];
+    unpacked.read_exact(&mut out).ok()?;
+    Some(out)
 }
 
 /// Unpacks an xz stream of unknown size.

@@ -7,11 +7,11 @@ use self_cell::self_cell;
 
 use super::debug_files::DebugFiles;
 use super::demangle::demangle;
+use super::units::{Context, Units};
 use crate::ImageAddress;
-use crate::image::{Image, SectionName};
+use crate::image::{Image, Section, SectionName};
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
-type Context<'a> = addr2line::Context<Reader<'a>>;
 
 /// Functions inlined into each other at one address; compilers stop far earlier.
 const MAX_INLINED: usize = 256;
@@ -33,7 +33,7 @@ self_cell! {
     struct Cell {
         owner: Sections,
         #[not_covariant]
-        dependent: Context,
+        dependent: Units,
     }
 }
 
@@ -69,11 +69,8 @@ impl DebugInfo {
             supplement: files.supplement.as_ref().map(File::open),
         };
         let cell = Cell::try_new(sections, |sections| {
-            let mut dwarf = sections.main.dwarf();
-            if let Some(supplement) = &sections.supplement {
-                dwarf.set_sup(supplement.dwarf());
-            }
-            Context::from_dwarf(dwarf)
+            let supplement = sections.supplement.as_ref().map(File::dwarf);
+            Units::read(|id| sections.main.reader(id), supplement)
         });
         Some(Self(cell.ok()?))
     }
@@ -81,51 +78,66 @@ impl DebugInfo {
     /// The functions at an address, the innermost inlined one first; empty
     /// where nothing is known.
     pub(super) fn find(&self, address: ImageAddress) -> Vec<SourceFrame> {
-        let found = self.0.with_dependent(|_, context| {
-            // Split DWARF is in files that only the build has.
-            let mut frames = context.find_frames(address.get()).skip_all_loads()?;
-            let mut found = Vec::new();
-            while let Some(frame) = frames.next()? {
-                let function = frame.function.as_ref().and_then(|f| f.raw_name().ok());
-                let location = frame.location.as_ref();
-                found.push(SourceFrame {
-                    function: function.map(|name| demangle(&name).into_owned()),
-                    file: location.and_then(|l| l.file).map(str::to_owned),
-                    line: location.and_then(|l| l.line).filter(|line| *line != 0),
-                });
-                if found.len() == MAX_INLINED {
-                    break;
-                }
-            }
-            Ok::<_, gimli::Error>(found)
+        let found = self.0.with_dependent(|_, units| {
+            let found = units.at(address, |context| frames(context, address));
+            found.and_then(Result::ok)
         });
         found.unwrap_or_default()
     }
 }
 
+fn frames(context: &Context<'_>, address: ImageAddress) -> gimli::Result<Vec<SourceFrame>> {
+    // Split DWARF is in files that only the build has.
+    let mut frames = context.find_frames(address.get()).skip_all_loads()?;
+    let mut found = Vec::new();
+    while let Some(frame) = frames.next()? {
+        let function = frame.function.as_ref().and_then(|f| f.raw_name().ok());
+        let location = frame.location.as_ref();
+        found.push(SourceFrame {
+            function: function.map(|name| demangle(&name).into_owned()),
+            file: location.and_then(|l| l.file).map(str::to_owned),
+            line: location.and_then(|l| l.line).filter(|line| *line != 0),
+        });
+        if found.len() == MAX_INLINED {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 impl File {
     fn open(image: &Arc<Image>) -> Self {
+        // What is not compressed is used where it lies.
         let packed = SECTIONS.iter().filter_map(|(_, name)| {
-            // What is not compressed is used where it lies.
             let section = image.section(*name).filter(|s| s.compressed)?;
-            let unpacked = section.unpacked(|bytes| bytes.into_owned())?;
-            Some((*name, unpacked))
+            Some((*name, section))
+        });
+        // Unpacking takes longer than all the rest, so each has a thread.
+        let unpacked = std::thread::scope(|scope| {
+            let unpack = |section: &Section| section.unpacked(|bytes| bytes.into_owned());
+            let threads: Vec<_> = packed
+                .map(|(name, section)| (name, scope.spawn(move || unpack(section))))
+                .collect();
+            let done = threads.into_iter();
+            let done = done.filter_map(|(name, thread)| Some((name, thread.join().ok()??)));
+            done.collect()
         });
         Self {
-            unpacked: packed.collect(),
+            unpacked,
             image: Arc::clone(image),
         }
     }
 
     fn dwarf(&self) -> Dwarf<Reader<'_>> {
-        let load = |id| {
-            let bytes = self.section(id).unwrap_or_default();
-            Ok::<_, std::convert::Infallible>(EndianSlice::new(bytes, LittleEndian))
-        };
+        let load = |id| Ok::<_, std::convert::Infallible>(self.reader(id));
         match Dwarf::load(load) {
             Ok(dwarf) => dwarf,
             Err(never) => match never {},
         }
+    }
+
+    fn reader(&self, id: SectionId) -> Reader<'_> {
+        EndianSlice::new(self.section(id).unwrap_or_default(), LittleEndian)
     }
 
     fn section(&self, id: SectionId) -> Option<&[u8]> {
