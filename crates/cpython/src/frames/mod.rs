@@ -230,6 +230,13 @@ impl StackReader {
 mod tests {
     use super::*;
 
+    /// A reader can be handed to the thread that reads while another stands still.
+    #[test]
+    fn readers_move() {
+        fn moves<T: Send>() {}
+        moves::<StackReader>();
+    }
+
     /// A loop of any length and beginning ends soon; a long straight chain does not.
     #[test]
     fn loops_end() {

@@ -1,7 +1,7 @@
 //! What the program's code objects say about the calls they make.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
@@ -16,7 +16,7 @@ pub(super) struct Program {
     layout: Layout,
     offsets: Offsets,
     dialect: Dialect,
-    codes: HashMap<RemoteAddr, Option<Rc<Code>>>,
+    codes: HashMap<RemoteAddr, Option<Arc<Code>>>,
     /// The names of all of them.
     names: HashSet<String>,
 }
@@ -57,7 +57,7 @@ pub(super) struct Code {
 /// What an instruction calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Callee {
-    Named(Rc<str>),
+    Named(Arc<str>),
     Code(RemoteAddr),
     Unknown,
 }
@@ -164,7 +164,7 @@ impl Program {
     }
 
     /// The code object at `addr`; `None` if there is none to understand.
-    pub(super) fn code(&mut self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Rc<Code>> {
+    pub(super) fn code(&mut self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Arc<Code>> {
         if let Some(known) = self.codes.get(&addr) {
             return known.clone();
         }
@@ -172,7 +172,7 @@ impl Program {
             self.codes.clear();
             self.names.clear();
         }
-        let code = self.read(memory, addr).map(Rc::new);
+        let code = self.read(memory, addr).map(Arc::new);
         self.names.extend(code.iter().map(|code| code.name.clone()));
         self.codes.insert(addr, code.clone());
         code
