@@ -12,6 +12,7 @@ mod exec;
 mod faults;
 mod gil;
 mod launch;
+mod loops;
 mod oracle;
 mod output;
 mod ps;

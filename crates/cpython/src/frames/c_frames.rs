@@ -1,7 +1,8 @@
 //! What evaluation loops keep on the C stack: `CFrame` in 3.10, `_PyCFrame` in
 //! 3.11 (`Include/cpython/pystate.h`), one for each loop, linked from the
-//! thread state. The oldest, which has no previous one, lies in the thread state
-//! itself and belongs to no loop.
+//! thread state. The oldest lies in the thread state itself and belongs to no
+//! loop; what it names as the one before was never set in 3.10
+//! (`new_threadstate`, `Python/pystate.c`).
 //!
 //! 3.12 has them as well, but there frames lead to their loops by themselves.
 
@@ -16,6 +17,8 @@ use crate::layout::{Field, Layout};
 #[derive(Debug)]
 pub(super) struct CFrames {
     newest: usize,
+    /// The size of the thread state.
+    thread_size: u64,
     previous: usize,
     current_frame: Option<usize>,
     span: usize,
@@ -48,6 +51,7 @@ impl CFrames {
         let current_frame = layout.get(Field::CframeCurrentFrame);
         Some(Self {
             newest: layout.get(Field::TstateCframe)?,
+            thread_size: layout.get(Field::TstateSize)? as u64,
             previous,
             current_frame,
             span: previous.max(current_frame.unwrap_or(0)) + 8,
@@ -56,8 +60,8 @@ impl CFrames {
         })
     }
 
-    /// The chain of `thread`, newest first, with the one that belongs to no
-    /// loop at its end; `None` if it is none, as in a thread that runs on.
+    /// The chain of `thread`, newest first, to the one that belongs to no loop;
+    /// `None` if it does not lead there, as it may not in a thread that runs on.
     pub(super) fn read(&mut self, memory: &dyn Memory, thread: RemoteAddr) -> Option<&[CFrame]> {
         if self.known.len() >= MAX_THREADS {
             self.known.clear();
@@ -79,7 +83,8 @@ impl CFrames {
         let mut addr = Bytes(&newest).ptr(0)?;
         let mut steps = Steps::default();
         let mut own = vec![0; self.span];
-        while !addr.is_null() {
+        let mut is_oldest = false;
+        while !is_oldest {
             steps.count(addr).ok()?;
             // The chain grows and shrinks at its newest end.
             let bytes = match copies.clone().position(|(known, _)| *known == addr) {
@@ -97,6 +102,8 @@ impl CFrames {
                 previous: view.ptr(self.previous)?,
             };
             self.chain.push(c_frame);
+            let inside = addr.checked_sub(thread);
+            is_oldest = inside.is_some_and(|inside| inside < self.thread_size);
             addr = c_frame.previous;
         }
         known.clear();
