@@ -37,6 +37,10 @@ pub struct Stopper {
 pub enum StopFailure {
     /// It has ended, or was never there.
     Gone,
+    /// It waits, or has been stopped by somebody else: it does not move anyway,
+    /// and an interrupted wait might end with EINTR. Only of a
+    /// [`visit`](Stopper::visit).
+    Waits,
     /// It did not stop in time: in state `D`, or a parent inside `vfork`.
     TimedOut,
     /// The kernel refused. EPERM: it has another tracer, or is not ours to trace.
@@ -65,7 +69,7 @@ impl Stopper {
         let is_child = process.parent() == Some(own_pid());
         let spare = is_child.then_some(pid);
         let desk = Arc::new(Desk::default());
-        let tracer = Tracer::new(Arc::clone(&desk), process.shared_dir(), spare);
+        let tracer = Tracer::new(Arc::clone(&desk), process, spare);
         let builder = std::thread::Builder::new().name("tracer".to_owned());
         let thread = builder.spawn(move || tracer.run());
         Ok(Self {
@@ -78,7 +82,11 @@ impl Stopper {
     /// Stops these threads, waiting until `deadline` at most. What came of
     /// each is in the guard; none of it is an error for the others.
     pub fn stop_threads(&mut self, tids: &[Tid], deadline: Instant) -> Stopped<'_> {
-        let reply = self.stop(Some(tids.to_vec()), deadline);
+        let request = Request::Stop {
+            tids: tids.to_vec(),
+            deadline,
+        };
+        let reply = self.ask(request, deadline);
         let complete = reply.is_some();
         let late = || tids.iter().map(|tid| (*tid, Err(StopFailure::TimedOut)));
         Stopped {
@@ -88,19 +96,13 @@ impl Stopper {
         }
     }
 
-    /// Stops all threads, those born meanwhile included.
-    pub fn stop_all(&mut self, deadline: Instant) -> Stopped<'_> {
-        let reply = self.stop(None, deadline);
-        Stopped {
-            complete: reply.is_some() && Instant::now() < deadline,
-            stopper: self,
-            outcomes: reply.map(|reply| reply.outcomes).unwrap_or_default(),
-        }
-    }
-
-    /// Stops one thread, does the work while it stands still, and lets it go;
-    /// without the stop if the thread cannot be stopped by `deadline`. What
-    /// the work returns is had once the thread runs again.
+    /// Stops one running thread, does the work while it stands still, and lets
+    /// it go; without the stop if it cannot be stopped by `deadline`. What the
+    /// work returns is had once the thread runs again.
+    ///
+    /// A thread that waits is not interrupted. That is found out just before
+    /// the interrupt, which comes some 3 µs later: whoever begins to wait in
+    /// those may still see EINTR.
     ///
     /// The work is done by the tracer itself, so that the stop does not last
     /// longer for handing over between two of our threads. It owns what it
@@ -135,10 +137,6 @@ impl Stopper {
     pub fn settle(&mut self) -> usize {
         let reply = self.ask(Request::Settle, Instant::now());
         reply.map_or(0, |reply| reply.unsettled)
-    }
-
-    fn stop(&mut self, tids: Option<Vec<Tid>>, deadline: Instant) -> Option<Reply> {
-        self.ask(Request::Stop { tids, deadline }, deadline)
     }
 
     fn ask(&mut self, request: Request, deadline: Instant) -> Option<Reply> {
@@ -176,8 +174,7 @@ impl Stopped<'_> {
         self.outcomes.get(&tid).copied()
     }
 
-    /// Whether every thread that was to stop stands still or is gone. After
-    /// [`Stopper::stop_all`]: nothing in the process moves.
+    /// Whether every thread that was to stop stands still or is gone.
     pub fn is_complete(&self) -> bool {
         let still = |o: &Result<_, _>| matches!(o, Ok(()) | Err(StopFailure::Gone));
         self.complete && self.outcomes.values().all(still)

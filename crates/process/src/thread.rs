@@ -73,10 +73,15 @@ impl Thread {
     /// # Errors
     /// [`AccessError`] with ENOENT if there is none.
     pub fn open(process: &Process, tid: Tid) -> Result<Self, AccessError> {
+        Self::open_in(process.pid(), process.shared_dir(), tid)
+    }
+
+    /// The same, by the directory of the process.
+    pub(crate) fn open_in(pid: Pid, dir: Arc<ProcDir>, tid: Tid) -> Result<Self, AccessError> {
         let thread = Self {
-            pid: process.pid(),
+            pid,
             tid,
-            dir: process.shared_dir(),
+            dir,
             stat: KeptFile::default(),
             schedstat: KeptFile::default(),
             syscall: KeptFile::default(),

@@ -9,16 +9,13 @@ use crate::procfs::ProcDir;
 use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};
 use crate::visit::Work;
-use crate::{Errno, Pid, StopFailure, StoppedThread, Tid};
+use crate::{AccessError, Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid};
 
 /// What the tracer is asked to do.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Stop these threads, or all, and hold them.
-    Stop {
-        tids: Option<Vec<Tid>>,
-        deadline: Instant,
-    },
+    /// Stop these threads and hold them.
+    Stop { tids: Vec<Tid>, deadline: Instant },
     /// Stop this thread, do the work on it, and let it go.
     Visit {
         tid: Tid,
@@ -67,6 +64,10 @@ const REAP: Duration = Duration::from_millis(50);
 
 /// How often the tracer looks after threads that did not stop in time.
 const TEND: Duration = Duration::from_millis(2);
+
+/// How many visited threads' files are kept open: as many as may run at a time
+/// on a machine of that many processors, two files each.
+const KEPT: usize = 64;
 
 /// How often a wait looks without a pause: a thread that runs on another CPU
 /// stops within some 10 µs.
@@ -153,18 +154,21 @@ fn reap(attached: &[Tid], spare: Option<Tid>) {
 #[derive(Debug)]
 pub(crate) struct Tracer {
     desk: Arc<Desk>,
+    pid: Pid,
     dir: Arc<ProcDir>,
     /// The first thread, if the target is our child: its exit status is not
     /// ours to take.
     spare: Option<Tid>,
-    threads: BTreeMap<Tid, Thread>,
+    threads: BTreeMap<Tid, Tracee>,
+    /// Files of the threads visited last.
+    visited: BTreeMap<Tid, Thread>,
     /// Attached but not stopped in time, or ended but not yet reaped.
     unsettled: Vec<Tid>,
 }
 
 /// One thread on its way.
 #[derive(Clone, Copy, Debug)]
-enum Thread {
+enum Tracee {
     /// Interrupted, not yet stopped.
     Awaited,
     /// Stopped; to be let go with this signal, 0 for none.
@@ -174,12 +178,14 @@ enum Thread {
 }
 
 impl Tracer {
-    pub(crate) fn new(desk: Arc<Desk>, dir: Arc<ProcDir>, spare: Option<Pid>) -> Self {
+    pub(crate) fn new(desk: Arc<Desk>, process: &Process, spare: Option<Pid>) -> Self {
         Self {
             desk,
-            dir,
+            pid: process.pid(),
+            dir: process.shared_dir(),
             spare: spare.map(Pid::leader),
             threads: BTreeMap::new(),
+            visited: BTreeMap::new(),
             unsettled: Vec::new(),
         }
     }
@@ -231,10 +237,7 @@ impl Tracer {
         match request {
             Request::Stop { tids, deadline } => {
                 self.release();
-                match tids {
-                    Some(tids) => self.add(&tids, deadline),
-                    None => self.add_all(deadline),
-                }
+                self.hold(&tids, deadline);
             }
             Request::Visit {
                 tid,
@@ -254,25 +257,7 @@ impl Tracer {
         }
     }
 
-    /// Stops all threads, those born meanwhile included.
-    fn add_all(&mut self, deadline: Instant) {
-        // Once a listing shows nobody new, all stand still or are accounted
-        // for, and who stands still starts no thread.
-        loop {
-            let numbers = self.dir.list_numbers("task").unwrap_or_default();
-            let tids = numbers.into_iter().filter_map(Tid::new);
-            let new: Vec<Tid> = tids.filter(|tid| !self.threads.contains_key(tid)).collect();
-            if new.is_empty() {
-                return;
-            }
-            self.add(&new, deadline);
-            if Instant::now() >= deadline {
-                return;
-            }
-        }
-    }
-
-    fn add(&mut self, tids: &[Tid], deadline: Instant) {
+    fn hold(&mut self, tids: &[Tid], deadline: Instant) {
         for tid in tids {
             if !self.threads.contains_key(tid) {
                 let thread = self.begin(*tid);
@@ -283,9 +268,9 @@ impl Tracer {
         loop {
             let mut awaited = false;
             for tid in tids {
-                if let Some(Thread::Awaited) = self.threads.get(tid) {
+                if let Some(Tracee::Awaited) = self.threads.get(tid) {
                     let thread = self.poll(*tid, patience.is_tried());
-                    awaited |= matches!(thread, Thread::Awaited);
+                    awaited |= matches!(thread, Tracee::Awaited);
                     self.threads.insert(*tid, thread);
                 }
             }
@@ -297,9 +282,9 @@ impl Tracer {
             }
         }
         for (tid, thread) in &mut self.threads {
-            if matches!(thread, Thread::Awaited) {
+            if matches!(thread, Tracee::Awaited) {
                 self.unsettled.push(*tid);
-                *thread = Thread::Done(StopFailure::TimedOut);
+                *thread = Tracee::Done(StopFailure::TimedOut);
             }
         }
     }
@@ -307,13 +292,13 @@ impl Tracer {
     /// Stops a thread, does the work and lets it go. Between stop and detach
     /// there is only what has to be.
     fn visit(&mut self, tid: Tid, deadline: Instant, work: Work) {
-        let mut thread = self.begin(tid);
+        let mut thread = self.begin_unless_it_waits(tid);
         let mut patience = Patience::until(deadline);
-        while let Thread::Awaited = thread {
+        while let Tracee::Awaited = thread {
             thread = self.poll(tid, patience.is_tried());
-            if matches!(thread, Thread::Awaited) && !patience.wait() {
+            if matches!(thread, Tracee::Awaited) && !patience.wait() {
                 self.unsettled.push(tid);
-                thread = Thread::Done(StopFailure::TimedOut);
+                thread = Tracee::Done(StopFailure::TimedOut);
             }
         }
         match thread.outcome() {
@@ -324,17 +309,58 @@ impl Tracer {
         self.settle();
     }
 
+    fn begin_unless_it_waits(&mut self, tid: Tid) -> Tracee {
+        if !self.waits(tid) {
+            return self.begin(tid);
+        }
+        // One that did not stop in time may have stopped since, and wait for us.
+        if let Some(index) = self.unsettled.iter().position(|t| *t == tid)
+            && let thread @ (Tracee::Held(_) | Tracee::Done(_)) = self.poll(tid, false)
+        {
+            self.unsettled.swap_remove(index);
+            return thread;
+        }
+        Tracee::Done(StopFailure::Waits)
+    }
+
+    /// Whether a thread is seen to wait. One of which that cannot be told is
+    /// left to the attempt to attach.
+    fn waits(&mut self, tid: Tid) -> bool {
+        let known = self.visited.get(&tid).map(Thread::activity);
+        let activity = match known {
+            Some(Ok(activity)) => Ok(activity),
+            // It has ended, and its number may have gone to another one.
+            _ => self.open(tid),
+        };
+        match activity {
+            // Of one that has ended there is no stack, nor a pointer to it.
+            Ok(Activity::Waiting(call)) => !(call.sp.is_null() && self.is_dead(tid)),
+            Ok(Activity::Running) | Err(_) => false,
+        }
+    }
+
+    fn open(&mut self, tid: Tid) -> Result<Activity, AccessError> {
+        self.visited.remove(&tid);
+        let thread = Thread::open_in(self.pid, Arc::clone(&self.dir), tid)?;
+        let activity = thread.activity()?;
+        if self.visited.len() >= KEPT {
+            self.visited.clear();
+        }
+        self.visited.insert(tid, thread);
+        Ok(activity)
+    }
+
     /// Attaches to a thread and asks it to stop.
-    fn begin(&mut self, tid: Tid) -> Thread {
+    fn begin(&mut self, tid: Tid) -> Tracee {
         if let Some(index) = self.unsettled.iter().position(|t| *t == tid) {
             self.unsettled.swap_remove(index);
-            return Thread::Awaited;
+            return Tracee::Awaited;
         }
         if let Err(error) = sys::seize(tid) {
             let errno = Errno::from(&error);
             // EPERM also for a thread that is exiting (kernel/ptrace.c, `ptrace_attach`).
             let gone = errno.is_gone() || (errno.is_denied() && self.is_dead(tid));
-            return Thread::Done(if gone {
+            return Tracee::Done(if gone {
                 StopFailure::Gone
             } else {
                 StopFailure::Denied(errno)
@@ -343,23 +369,23 @@ impl Tracer {
         self.desk.lock().attached.push(tid);
         // Fails only if it has ended since; waiting for it tells.
         let _ = sys::interrupt(tid);
-        Thread::Awaited
+        Tracee::Awaited
     }
 
     /// What became of an awaited thread, if anything.
-    fn poll(&mut self, tid: Tid, look_closer: bool) -> Thread {
+    fn poll(&mut self, tid: Tid, look_closer: bool) -> Tracee {
         match self.wait_now(tid) {
-            Ok(WaitEvent::Stopped { signal, event }) => Thread::Held(pending_signal(signal, event)),
-            Ok(WaitEvent::Ended) => Thread::Done(StopFailure::Gone),
+            Ok(WaitEvent::Stopped { signal, event }) => Tracee::Held(pending_signal(signal, event)),
+            Ok(WaitEvent::Ended) => Tracee::Done(StopFailure::Gone),
             // A first thread that ended before the others is not to be reaped
             // yet, so no wait tells of it.
             Ok(WaitEvent::None) if look_closer && self.is_dead(tid) => {
                 self.unsettled.push(tid);
-                Thread::Done(StopFailure::Gone)
+                Tracee::Done(StopFailure::Gone)
             }
-            Ok(WaitEvent::None) => Thread::Awaited,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Thread::Awaited,
-            Err(_) => Thread::Done(StopFailure::Gone),
+            Ok(WaitEvent::None) => Tracee::Awaited,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Tracee::Awaited,
+            Err(_) => Tracee::Done(StopFailure::Gone),
         }
     }
 
@@ -371,8 +397,8 @@ impl Tracer {
         self.settle();
     }
 
-    fn let_go(&mut self, tid: Tid, thread: Thread) {
-        if let Thread::Held(signal) = thread
+    fn let_go(&mut self, tid: Tid, thread: Tracee) {
+        if let Tracee::Held(signal) = thread
             && sys::detach(tid, signal).is_err()
         {
             // Killed while it stood still; it has to be reaped.
@@ -391,7 +417,7 @@ impl Tracer {
         let held = self
             .threads
             .iter()
-            .filter(|(_, t)| matches!(t, Thread::Held(_)));
+            .filter(|(_, t)| matches!(t, Tracee::Held(_)));
         let attached = held
             .map(|(tid, _)| *tid)
             .chain(self.unsettled.iter().copied());
@@ -477,7 +503,7 @@ impl Patience {
     }
 }
 
-impl Thread {
+impl Tracee {
     fn outcome(self) -> Result<(), StopFailure> {
         match self {
             Self::Held(_) => Ok(()),

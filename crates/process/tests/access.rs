@@ -6,9 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use common::{TARGET, Target, copy_program, may_act_as_root};
+use common::{TARGET, Target, copy_program, may_act_as_root, patience};
 use firefinch_process::{Cause, Diagnosis, Pid, Stopper};
 
 /// The target's executable where every user can reach it.
@@ -170,7 +169,7 @@ fn already_traced() {
     let target = Target::start();
     let process = target.process();
     let mut stopper = Stopper::new(&process).unwrap();
-    let stopped = stopper.stop_all(Instant::now() + Duration::from_secs(60));
+    let stopped = stopper.stop_threads(&process.threads().unwrap(), patience());
     assert!(stopped.is_complete());
     let own = Pid::new(nix::unistd::getpid().as_raw()).unwrap();
     let cause = Diagnosis::of(target.pid()).cause;

@@ -7,40 +7,27 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Target, pid_of, until};
+use common::vforker::Vforker;
+use common::{Target, assert_untraced, patience, pid_of, send, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
     Errno, Process, ProcessMemory, RunState, StopFailure, Stopped, Stopper, Thread, Tid,
 };
-use nix::sys::signal::{Signal, kill};
-use nix::unistd;
-
-/// Long enough for anything that will happen at all.
-fn patience() -> Instant {
-    Instant::now() + Duration::from_secs(60)
-}
+use nix::sys::signal::Signal;
 
 fn counters(target: &Target, memory: &ProcessMemory, count: u64) -> Vec<u64> {
     let read = |i| memory.read_u64(target.counters.offset(i * 8));
     (0..count).map(|i| read(i).expect("mapped")).collect()
 }
 
-fn assert_untraced(process: &Process) {
-    for tid in process.threads().expect("alive") {
-        let path = format!("/proc/{}/task/{tid}/status", process.pid());
-        // A thread that has ended since is not traced either.
-        if let Ok(status) = fs::read_to_string(path) {
-            assert!(status.contains("TracerPid:\t0\n"), "{tid} is still traced");
-        }
-    }
+/// Stops all threads there are.
+fn stop_all<'a>(stopper: &'a mut Stopper, process: &Process, deadline: Instant) -> Stopped<'a> {
+    let tids = process.threads().unwrap_or_default();
+    stopper.stop_threads(&tids, deadline)
 }
 
 fn outcomes(stopped: &Stopped<'_>) -> Vec<Result<(), StopFailure>> {
     stopped.outcomes().map(|(_, outcome)| outcome).collect()
-}
-
-fn send(process: &Process, signal: Signal) {
-    kill(unistd::Pid::from_raw(process.pid().get()), signal).expect("ours");
 }
 
 /// While the guard lives no counter of a busy process moves, although another process gets far; afterwards all move on and nobody is traced.
@@ -55,7 +42,7 @@ fn busy_threads_stop_and_go_on() {
     let clock_memory = clock.process().memory().unwrap();
     let mut stopper = Stopper::new(&process).unwrap();
     for _ in 0..5 {
-        let stopped = stopper.stop_all(patience());
+        let stopped = stop_all(&mut stopper, &process, patience());
         assert_eq!(outcomes(&stopped), [Ok(()); 4]);
         assert!(stopped.is_complete());
         let before = counters(&target, &memory, 3);
@@ -112,7 +99,7 @@ fn a_stopped_process_stays_stopped() {
     });
     let mut stopper = Stopper::new(&process).unwrap();
     for _ in 0..5 {
-        let stopped = stopper.stop_all(patience());
+        let stopped = stop_all(&mut stopper, &process, patience());
         assert_eq!(outcomes(&stopped), [Ok(()); 3]);
         drop(stopped);
         assert_untraced(&process);
@@ -144,7 +131,7 @@ fn short_lived_threads() {
     let mut stopper = Stopper::new(&process).unwrap();
     let churned = || memory.read_u64(target.counters.offset(63 * 8)).unwrap();
     for _ in 0..300 {
-        let stopped = stopper.stop_all(patience());
+        let stopped = stop_all(&mut stopper, &process, patience());
         assert!(stopped.is_complete(), "{stopped:?}");
         let known = stopped.outcomes().count();
         assert!(known >= 4);
@@ -175,7 +162,7 @@ fn signals_are_passed_on() {
         if count % 2 == 0 {
             send(&process, Signal::SIGUSR1);
         }
-        let stopped = stopper.stop_all(patience());
+        let stopped = stop_all(&mut stopper, &process, patience());
         assert_eq!(outcomes(&stopped), [Ok(())]);
         if count % 2 == 1 {
             send(&process, Signal::SIGUSR1);
@@ -195,7 +182,7 @@ fn killed_while_held() {
     target.order("spin 2");
     let process = target.process();
     let mut stopper = Stopper::new(&process).unwrap();
-    let stopped = stopper.stop_all(patience());
+    let stopped = stop_all(&mut stopper, &process, patience());
     assert!(stopped.is_complete());
     send(&process, Signal::SIGKILL);
     drop(stopped);
@@ -205,7 +192,7 @@ fn killed_while_held() {
         std::os::unix::process::ExitStatusExt::signal(&status),
         Some(libc::SIGKILL)
     );
-    let stopped = stopper.stop_all(patience());
+    let stopped = stop_all(&mut stopper, &process, patience());
     assert_eq!(stopped.outcomes().count(), 0);
 }
 
@@ -225,7 +212,7 @@ fn killed_under_another_parent() {
         .find(|p| p.parent() == Some(parent))
         .expect("the target runs");
     let mut stopper = Stopper::new(&process).unwrap();
-    let stopped = stopper.stop_all(patience());
+    let stopped = stop_all(&mut stopper, &process, patience());
     assert!(stopped.is_complete());
     send(&process, Signal::SIGKILL);
     drop(stopped);
@@ -239,61 +226,6 @@ fn killed_under_another_parent() {
     assert_eq!(line.as_deref(), Some("status 137"));
 }
 
-/// A target with a busy thread and one that waits inside vfork, until somebody writes to the FIFO.
-struct Vforker {
-    target: Target,
-    thread: Thread,
-    fifo: std::path::PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Vforker {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let fifo = dir.path().join("fifo");
-        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-        unistd::mkfifo(&fifo, mode).expect("a FIFO");
-        let mut target = Target::start();
-        target.order("spin 1");
-        target.order(&format!("vfork {}", fifo.display()));
-        let process = target.process();
-        let thread = until("it waits", || {
-            let tids = process.threads().expect("alive").into_iter();
-            let mut threads = tids.filter_map(|tid| Thread::open(&process, tid).ok());
-            threads.find(|t| match t.run_state() {
-                Ok(RunState::Blocked {
-                    uninterruptible, ..
-                }) => uninterruptible,
-                _ => false,
-            })
-        });
-        Self {
-            target,
-            thread,
-            fifo,
-            _dir: dir,
-        }
-    }
-
-    /// Lets the child go on to exec, and with it the thread, which then ends.
-    fn finish(&self) {
-        let _writer = fs::OpenOptions::new().write(true).open(&self.fifo);
-        until("it goes on", || {
-            (self.thread.run_state() == Ok(RunState::Dead)).then_some(())
-        });
-    }
-}
-
-impl Drop for Vforker {
-    fn drop(&mut self) {
-        // The child would wait for ever, and outlive a target that is killed.
-        let flags = libc::O_NONBLOCK;
-        let mut options = fs::OpenOptions::new();
-        let options = std::os::unix::fs::OpenOptionsExt::custom_flags(options.write(true), flags);
-        let _ = options.open(&self.fifo);
-    }
-}
-
 /// A thread inside vfork does not stop: the deadline ends the wait, others can be stopped, and once it comes out it is let go.
 #[test]
 fn threads_that_cannot_stop() {
@@ -302,7 +234,11 @@ fn threads_that_cannot_stop() {
     let mut stopper = Stopper::new(&process).unwrap();
     let tid = vforker.thread.tid();
     for _ in 0..2 {
-        let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
+        let stopped = stop_all(
+            &mut stopper,
+            &process,
+            Instant::now() + Duration::from_millis(20),
+        );
         assert_eq!(stopped.outcome(tid), Some(Err(StopFailure::TimedOut)));
         assert!(!stopped.is_complete());
         drop(stopped);
@@ -323,7 +259,11 @@ fn nothing_is_left_attached() {
     let vforker = Vforker::start();
     let process = vforker.target.process();
     let mut stopper = Stopper::new(&process).unwrap();
-    let stopped = stopper.stop_all(Instant::now() + Duration::from_millis(20));
+    let stopped = stop_all(
+        &mut stopper,
+        &process,
+        Instant::now() + Duration::from_millis(20),
+    );
     assert_eq!(
         stopped.outcome(vforker.thread.tid()),
         Some(Err(StopFailure::TimedOut))
@@ -340,7 +280,11 @@ fn killed_while_it_cannot_stop() {
     let mut vforker = Vforker::start();
     let process = vforker.target.process();
     let mut stopper = Stopper::new(&process).unwrap();
-    drop(stopper.stop_all(Instant::now() + Duration::from_millis(20)));
+    drop(stop_all(
+        &mut stopper,
+        &process,
+        Instant::now() + Duration::from_millis(20),
+    ));
     drop(stopper);
     vforker.target.child.kill().unwrap();
     vforker.target.child.wait().unwrap();
@@ -358,7 +302,7 @@ fn exec_between_stops() {
         let mut stopper = Stopper::new(&process).unwrap();
         target.send("exec /bin/cat");
         until("exec", || {
-            drop(stopper.stop_all(patience()));
+            drop(stop_all(&mut stopper, &process, patience()));
             memory.image_gone().then_some(())
         });
         until("all is settled", || (stopper.settle() == 0).then_some(()));
@@ -375,12 +319,12 @@ fn another_tracer() {
     target.order("spin 1");
     let process = target.process();
     let mut stopper = Stopper::new(&process).unwrap();
-    let stopped = stopper.stop_all(patience());
+    let stopped = stop_all(&mut stopper, &process, patience());
     assert!(stopped.is_complete());
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
             let mut stopper = Stopper::new(&process).unwrap();
-            outcomes(&stopper.stop_all(patience()))
+            outcomes(&stop_all(&mut stopper, &process, patience()))
         });
         let denied = Err(StopFailure::Denied(Errno::new(libc::EPERM)));
         assert_eq!(other.join().unwrap(), [denied; 2]);

@@ -1,12 +1,18 @@
 //! Targets for the tests, ended with the test that started them.
 #![allow(dead_code)] // each test file uses its own part
 
+pub(crate) mod vforker;
+
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use firefinch_memory::RemoteAddr;
 use firefinch_process::{Pid, Process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd;
 
 /// A running target.
 pub(crate) struct Target {
@@ -84,15 +90,36 @@ pub(crate) fn pid_of(child: &Child) -> Pid {
     Pid::new(id).expect("positive")
 }
 
+/// Long enough for anything that will happen at all.
+pub(crate) fn patience() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// Nobody traces any of its threads.
+pub(crate) fn assert_untraced(process: &Process) {
+    for tid in process.threads().expect("alive") {
+        let path = format!("/proc/{}/task/{tid}/status", process.pid());
+        // A thread that has ended since is not traced either.
+        if let Ok(status) = fs::read_to_string(path) {
+            assert!(status.contains("TracerPid:\t0\n"), "{tid} is still traced");
+        }
+    }
+}
+
+/// Sends a signal to the whole process.
+pub(crate) fn send(process: &Process, signal: Signal) {
+    kill(unistd::Pid::from_raw(process.pid().get()), signal).expect("ours");
+}
+
 /// Tries again until it gives something: for what the kernel does in its own
 /// time after a system call has returned. Gives up after a minute.
 pub(crate) fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let give_up = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(std::time::Instant::now() < give_up, "never: {what}");
+        assert!(Instant::now() < give_up, "never: {what}");
         std::thread::yield_now();
     }
 }
@@ -109,7 +136,7 @@ pub(crate) fn copy_program(from: &Path, to: &Path) {
 /// root can. Where they cannot run they say so, and fail where all is required
 /// to run.
 pub(crate) fn may_act_as_root() -> bool {
-    if nix::unistd::geteuid().is_root() {
+    if unistd::geteuid().is_root() {
         return true;
     }
     let required = std::env::var_os("CI").is_some_and(|v| v == "true");

@@ -5,6 +5,11 @@
 //! - `end N`: tells counting thread N to return
 //! - `churn`: one more thread that starts short-lived threads for ever
 //! - `wait`: one more thread that waits to read from a pipe that stays empty
+//! - `block`: more threads that wait in system calls which an interruption ends
+//!   with EINTR, again and again; the returns are counted in counter 61
+//! - `catch`: from now on counts each SIGRTMIN in counter 62, but not by the
+//!   first thread
+//! - `poise`: one more thread that stays at one instruction for ever (x86_64)
 //! - `vfork FIFO`: one more thread that starts a child, which waits for a
 //!   writer of the FIFO while the thread waits inside `vfork`
 //! - `leave`: the first thread ends, alone; the others run on
@@ -60,6 +65,102 @@ fn churn() {
             let _ = thread.join();
         }
         COUNTERS[63].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Calls a system call that returns when it is interrupted, and only then.
+fn block(name: &str, call: impl Fn() + Send + 'static) -> io::Result<()> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(move || {
+        loop {
+            call();
+            COUNTERS[61].fetch_add(1, Ordering::Relaxed);
+        }
+    })?;
+    Ok(())
+}
+
+/// An hour.
+const LONG: libc::timespec = libc::timespec {
+    tv_sec: 3600,
+    tv_nsec: 0,
+};
+
+fn block_all() -> io::Result<()> {
+    // SAFETY: takes an integer.
+    let epoll = unsafe { libc::epoll_create1(0) };
+    block("epoll_wait", move || {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for the one event.
+        unsafe { libc::epoll_wait(epoll, &mut event, 1, -1) };
+    })?;
+    let (socket, other) = std::os::unix::net::UnixStream::pair()?;
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(3600)))?;
+    block("recv", move || {
+        let _open = &other;
+        let _ = io::Read::read(&mut &socket, &mut [0]);
+    })?;
+    block("sigtimedwait", || {
+        // SAFETY: a signal set is made of integers, and is made empty first.
+        // All pointers are to values that outlive the calls.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&mut set);
+            libc::sigaddset(&mut set, libc::SIGUSR2);
+            libc::sigtimedwait(&set, std::ptr::null_mut(), &LONG);
+        }
+    })?;
+    // Semaphores outlive the processes that made them, unless they are in a
+    // namespace that ends with them.
+    // SAFETY: takes an integer, and concerns the calling thread only.
+    if unsafe { libc::unshare(libc::CLONE_NEWIPC) } == 0 {
+        // SAFETY: takes integers.
+        let semaphores = unsafe { libc::semget(libc::IPC_PRIVATE, 1, 0o600) };
+        block("semop", move || {
+            let mut down = libc::sembuf {
+                sem_num: 0,
+                sem_op: -1,
+                sem_flg: 0,
+            };
+            // SAFETY: there is one operation.
+            unsafe { libc::semop(semaphores, &mut down, 1) };
+        })?;
+    }
+    Ok(())
+}
+
+extern "C" fn caught(_: libc::c_int) {
+    COUNTERS[62].fetch_add(1, Ordering::Relaxed);
+}
+
+fn catch() {
+    let handler = caught as extern "C" fn(libc::c_int);
+    // SAFETY: the action is valid when made of zeros, and its handler does
+    // nothing but count in an atomic; the pointers are to values that outlive
+    // the calls.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGRTMIN());
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGRTMIN(), &action, std::ptr::null_mut());
+    }
+}
+
+/// Jumps to itself, with a different value in each of some registers.
+#[cfg(target_arch = "x86_64")]
+fn poise() {
+    // SAFETY: never comes back, and writes to the counter only.
+    unsafe {
+        std::arch::asm!(
+            "mov r8, 0x1808", "mov r9, 0x1909", "mov r10, 0x1a0a", "mov r11, 0x1b0b",
+            "mov r12, 0x1c0c", "mov r13, 0x1d0d", "mov r14, 0x1e0e", "mov r15, 0x1f0f",
+            "inc qword ptr [rdi]", "2:", "jmp 2b",
+            in("rdi") COUNTERS[60].as_ptr(), options(noreturn)
+        );
     }
 }
 
@@ -166,6 +267,15 @@ fn main() -> io::Result<()> {
                         let mut byte = [0];
                         let _ = io::Read::read(&mut &reader, &mut byte);
                     })?;
+            }
+            "block" => block_all()?,
+            "catch" => catch(),
+            #[cfg(target_arch = "x86_64")]
+            "poise" => {
+                drop(thread::spawn(poise));
+                while COUNTERS[60].load(Ordering::Relaxed) == 0 {
+                    thread::yield_now();
+                }
             }
             "vfork" => {
                 let fifo = CString::new(argument).map_err(io::Error::other)?;
