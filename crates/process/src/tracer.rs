@@ -9,7 +9,10 @@ use crate::procfs::ProcDir;
 use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};
 use crate::visit::Work;
-use crate::{AccessError, Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid};
+use crate::{
+    AccessError, Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid,
+    sleep_precisely,
+};
 
 /// What the tracer is asked to do.
 #[derive(Debug)]
@@ -192,8 +195,7 @@ impl Tracer {
 
     /// Works on requests until told to end.
     pub(crate) fn run(mut self) {
-        // The kernel may prolong sleeps by 50 µs unless told otherwise.
-        let _ = nix::sys::prctl::set_timerslack(1);
+        sleep_precisely();
         let desk = Arc::clone(&self.desk);
         let mut state = desk.lock();
         while !state.end {

@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{AccessError, Question, Stopped, Stopper};
+use firefinch_process::{AccessError, Question, Stopped, Stopper, sleep_precisely};
 use firefinch_profile::{LossReason, Meta, Process, ProcessId, Profile, Sample};
 
 use crate::clock::{Clock, Tick};
@@ -171,6 +171,7 @@ impl Recorder {
         observe: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
     ) -> End {
         let interval = Duration::from_secs(1) / self.options.rate.get();
+        sleep_precisely();
         let mut clock = Clock::start(interval, self.options.duration);
         let end = loop {
             let tick = clock.tick(self.options.duration);
