@@ -25,7 +25,7 @@ pub struct Frame {
     pub name: StringId,
     /// The name with its class or enclosing function, `Reader.parse`, where known.
     pub qualified_name: Option<StringId>,
-    /// The source file or object file as the target names it, usually a full path.
+    /// The source file as the target names it, usually a full path.
     pub file: Option<StringId>,
     /// The file as people call it, `json/decoder.py`, where a shorter form is known.
     pub short_file: Option<StringId>,
@@ -33,6 +33,10 @@ pub struct Frame {
     pub line: Option<NonZeroU32>,
     /// The function's first line, counted from 1; for Python that of its first decorator.
     pub first_line: Option<NonZeroU32>,
+    /// The object file that machine code is in, as people call it, `libz.so.1`.
+    pub module: Option<StringId>,
+    /// Whether a compiler has put the function into the one below it.
+    pub inlined: bool,
     /// What the frame is made of.
     pub kind: FrameKind,
 }
@@ -47,13 +51,20 @@ impl Frame {
             short_file: None,
             line: None,
             first_line: None,
+            module: None,
+            inlined: false,
             kind,
         }
     }
 
-    /// The frame without its line: equal for all lines of one function.
+    /// The frame without its line: equal for all lines of one function, inlined
+    /// or not.
     #[must_use]
     pub const fn function(self) -> Self {
-        Self { line: None, ..self }
+        Self {
+            line: None,
+            inlined: false,
+            ..self
+        }
     }
 }

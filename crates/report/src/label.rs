@@ -1,33 +1,69 @@
-use std::fmt::Write;
+use std::fmt;
+use std::num::NonZeroU32;
 
 use firefinch_profile::{Frame, FrameKind, Process, Profile, Thread};
 
 use crate::escape::escape;
 use crate::{LineStyle, Style};
 
-/// What a report calls a frame: `name (file.py:12)`, with the class before the
-/// name where it is known; of file and line what is known and asked for.
+/// A function and where it is, as people write it: `name (file.py:12)`; of file
+/// and line what is known. Machine code without a known file is `name
+/// (libz.so.1)`; if it has no name, it has its object's in place of that, which
+/// is not said twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Function<'a> {
+    /// The name; empty if there is none.
+    pub name: &'a str,
+    /// The source file.
+    pub file: Option<&'a str>,
+    /// The line in it.
+    pub line: Option<NonZeroU32>,
+    /// The object file that machine code is in.
+    pub module: Option<&'a str>,
+}
+
+impl fmt::Display for Function<'_> {
+    /// Unescaped, as it came from the target.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, file, .. } = *self;
+        let module = self.module.filter(|module| !is_named_after(name, module));
+        let Some(place) = file.or(module) else {
+            return f.write_str(name);
+        };
+        let name = if name.is_empty() { "<unnamed>" } else { name };
+        match self.line.filter(|_| file.is_some()) {
+            Some(line) => write!(f, "{name} ({place}:{line})"),
+            None => write!(f, "{name} ({place})"),
+        }
+    }
+}
+
+/// What a report calls a frame: its [`Function`], with the class before the
+/// name where it is known, and the line that is asked for.
 pub fn frame_label(profile: &Profile, style: &Style, frame: &Frame) -> String {
     let name = profile.string(frame.qualified_name.unwrap_or(frame.name));
     if frame.kind == FrameKind::Marker {
         return escape(name).into_owned();
     }
     let short = frame.short_file.filter(|_| !style.full_filenames);
-    let Some(file) = short.or(frame.file) else {
-        return escape(name).into_owned();
+    let function = Function {
+        name,
+        file: short.or(frame.file).map(|file| profile.string(file)),
+        line: match style.lines {
+            LineStyle::Current => frame.line,
+            LineStyle::FunctionFirst => frame.first_line,
+            LineStyle::None => None,
+        },
+        module: frame.module.map(|module| profile.string(module)),
     };
-    let line = match style.lines {
-        LineStyle::Current => frame.line,
-        LineStyle::FunctionFirst => frame.first_line,
-        LineStyle::None => None,
-    };
-    let name = if name.is_empty() { "<unnamed>" } else { name };
-    let mut label = format!("{name} ({}", profile.string(file));
-    if let Some(line) = line {
-        write!(label, ":{line}").expect("a String takes all that is written to it");
-    }
-    label.push(')');
-    escape(&label).into_owned()
+    escape(&function.to_string()).into_owned()
+}
+
+/// Whether a name is an object's with an address in it, `libz.so.1+0x1230`, or
+/// the object's alone.
+fn is_named_after(name: &str, module: &str) -> bool {
+    let rest = name.strip_prefix(module);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("+0x"))
 }
 
 /// What a report calls a thread: `thread 4242 "worker-1"`.

@@ -9,14 +9,14 @@
 //! file json/decoder.py /usr/lib/python3.11/json/decoder.py
 //! process 4242 python app.py  what follows belongs to it
 //! thread 4243 worker-1        likewise
-//! 30 main@app.py:10 > load=Shop.load@shop.py:12/9 > !read@libc.so.6
+//! 30 main@app.py:10 > load=Shop.load@shop.py:12/9 > !read%libc.so.6
 //! 2.5 …                       so many samples; if not whole, one of that many ticks
 //! style threads nolineno functions full
 //! ```
 //!
-//! A frame is a name, perhaps `=` and its qualified name, perhaps `@` and a
-//! file, `:` and a line, `/` and the function's first line; `!` before it
-//! makes it native, `?` a marker. `\u{…}` and the like in names are Rust's.
+//! A frame is a name, perhaps `=` and its qualified name, perhaps `%` and an
+//! object file, perhaps `@` and a file, `:` and a line, `/` and the function's
+//! first line; `!` before it makes it native, `!!` inlined, `?` a marker. `\u{…}` and the like in names are Rust's.
 //! `x5000` after a frame repeats it.
 
 use std::collections::HashMap;
@@ -163,14 +163,23 @@ impl Reader {
             b'?' => (FrameKind::Marker, &text[1..]),
             _ => (FrameKind::Python, text),
         };
+        let (inlined, text) = match text.strip_prefix('!') {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
         let (names, place) = text
             .split_once('@')
             .map_or((text, None), |(n, p)| (n, Some(p)));
+        let (names, module) = names
+            .split_once('%')
+            .map_or((names, None), |(n, m)| (n, Some(m)));
         let (name, qualified) = names
             .split_once('=')
             .map_or((names, None), |(n, q)| (n, Some(q)));
         let name = self.profile.intern_string(&unescape(name));
         let mut frame = Frame::new(name, kind);
+        frame.module = module.map(|m| self.profile.intern_string(&unescape(m)));
+        frame.inlined = inlined;
         frame.qualified_name = qualified.map(|q| self.profile.intern_string(&unescape(q)));
         let Some(place) = place else {
             return self.profile.intern_frame(frame);
