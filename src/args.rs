@@ -7,6 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, Subcommand};
 use firefinch_process::Pid;
 use firefinch_report::{Format, LineStyle};
+use firefinch_sampler::{Shown, Stacks};
 
 /// Exit codes, shown in `--help`; part of the interface.
 const EXIT_CODES: &str = "\
@@ -98,6 +99,17 @@ pub(crate) struct RecordArgs {
     #[arg(short, long)]
     pub(crate) gil: bool,
 
+    /// Show native frames too; =all: those of the interpreter itself as well
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "all",
+        hide_possible_values = true
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
+    pub(crate) native: Option<Native>,
+
     /// Tell functions apart by their first line, not by the current line
     #[arg(short = 'F', long)]
     function: bool,
@@ -132,6 +144,17 @@ pub(crate) struct DumpArgs {
     #[arg(value_name = "PID", allow_negative_numbers = true)]
     pid_argument: Option<Pid>,
 
+    /// Show native frames too; =all: those of the interpreter itself as well
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "all",
+        hide_possible_values = true
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
+    pub(crate) native: Option<Native>,
+
     /// Show whole paths of files
     #[arg(long)]
     pub(crate) full_filenames: bool,
@@ -165,6 +188,31 @@ pub(crate) enum Mode {
     Wall,
     /// The time on a processor, as the kernel counts it
     Cpu,
+}
+
+/// Which native frames are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Native {
+    /// Not the interpreter's own
+    Folded,
+    /// All of them
+    All,
+}
+
+/// The stacks that were asked for.
+pub(crate) fn stacks(native: Option<Native>) -> Stacks {
+    match native {
+        Some(_) => Stacks::Merged,
+        None => Stacks::PythonOrNative,
+    }
+}
+
+/// The native frames that were asked for.
+pub(crate) fn shown(native: Option<Native>) -> Shown {
+    match native {
+        Some(Native::All) => Shown::All,
+        Some(Native::Folded) | None => Shown::Folded,
+    }
 }
 
 /// How long to record.
@@ -245,6 +293,42 @@ mod tests {
         for wrong in ["0", "-1", "0s", "soon", "nan", "inf", "1e300", ""] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// -n and --native take a value only behind an equals sign, and leave what follows alone.
+    #[test]
+    fn native() {
+        let native = |args: &[&str]| {
+            let args = ["firefinch", "record"].iter().chain(args);
+            match Args::try_parse_from(args).map(|args| args.command) {
+                Ok(Command::Record(args)) => Some((args.native, args.pid(), args.threads)),
+                _ => None,
+            }
+        };
+        let pid = Pid::new(7);
+        assert_eq!(native(&["7"]), Some((None, pid, false)));
+        for folded in ["-n", "--native", "-n=folded"] {
+            assert_eq!(
+                native(&[folded, "7"]),
+                Some((Some(Native::Folded), pid, false))
+            );
+            assert_eq!(
+                native(&["7", folded]),
+                Some((Some(Native::Folded), pid, false))
+            );
+        }
+        assert_eq!(
+            native(&["-nt", "7"]),
+            Some((Some(Native::Folded), pid, true))
+        );
+        assert_eq!(
+            native(&["-tn", "7"]),
+            Some((Some(Native::Folded), pid, true))
+        );
+        for all in ["-n=all", "--native=all"] {
+            assert_eq!(native(&[all, "7"]), Some((Some(Native::All), pid, false)));
+        }
+        assert_eq!(native(&["--native=some", "7"]), None);
     }
 
     /// The definition is consistent, which clap only checks when it runs.

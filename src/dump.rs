@@ -1,16 +1,21 @@
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use firefinch_process::{AccessError, Question, Stopper, SyscallNumber};
+use firefinch_report::Function;
 use firefinch_sampler::{
     Activity, Frame, NotStopped, Stack, Target, TargetThread, motion, stop_running,
 };
 
-use crate::args::DumpArgs;
+use crate::args::{DumpArgs, shown, stacks};
 use crate::failure::{Failure, print, printable};
 use crate::limits::raise_open_files;
 use crate::wait::attach;
+
+/// How long a thread may wait for a processor before it stops.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows every thread's stack now.
 pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
@@ -23,7 +28,10 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     };
     raise_open_files();
     let begun = Instant::now();
-    let mut target = attach(pid, None).map_err(|error| Failure::attach(pid, &error))?;
+    let target = attach(pid, stacks(args.native), None);
+    let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
+    target.show(shown(args.native));
+    target.set_patience(PATIENCE);
     target.refresh().map_err(|error| {
         Failure::new(
             format!("cannot list the threads of process {pid}"),
@@ -51,11 +59,13 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     let exe = process.exe().map(|exe| exe.path.display().to_string());
     let exe = printable(&exe.unwrap_or_default());
     let _ = writeln!(text, "Process {}: {exe}", process.pid());
-    if let Some(runtime) = target.runtime() {
-        let _ = writeln!(text, "Python {}", runtime.version);
-    }
+    let _ = match target.runtime() {
+        Some(runtime) => writeln!(text, "Python {}", runtime.version),
+        None => writeln!(text, "no Python"),
+    };
     target.look(Question::WhatAllDo);
-    let mut stopper = match args.blocking {
+    // Where stacks are native, each running thread is stopped by itself.
+    let mut stopper = match args.blocking && !target.is_native() {
         true => Some(Stopper::new(target.process())?),
         false => None,
     };
@@ -118,15 +128,32 @@ fn heading(thread: &TargetThread, holds_lock: bool) -> String {
 }
 
 fn line(frame: &Frame, full: bool) -> String {
-    let code = &frame.code;
-    let name = code.qualified_name.as_ref().unwrap_or(&code.name);
-    let file = if full {
-        &code.filename
-    } else {
-        &frame.short_file
+    let text = match frame {
+        Frame::Python {
+            code,
+            line,
+            short_file,
+        } => {
+            let name = code.qualified_name.as_ref().unwrap_or(&code.name);
+            let file = if full { &code.filename } else { short_file };
+            let line = line.map_or_else(|| "?".to_owned(), |line| line.to_string());
+            format!("{name} ({file}:{line})")
+        }
+        Frame::Native {
+            symbol,
+            short_file,
+            module,
+        } => {
+            let file = if full { &symbol.file } else { short_file };
+            let function = Function {
+                name: &symbol.name,
+                file: file.as_deref(),
+                line: symbol.line.and_then(NonZeroU32::new),
+                module: Some(module),
+            };
+            let inlined = if symbol.inlined { " inlined" } else { "" };
+            format!("{function}{inlined}")
+        }
     };
-    let line = frame
-        .line
-        .map_or_else(|| "?".to_owned(), |line| line.to_string());
-    printable(&format!("{name} ({file}:{line})"))
+    printable(&text)
 }

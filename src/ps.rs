@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firefinch_cpython::FindError;
 use firefinch_process::{AccessError, Cause, ContainerId, OpenError, Pid, Process, list};
-use firefinch_sampler::{AttachError, Target};
+use firefinch_sampler::{AttachError, Stacks, Target};
 
 use crate::failure::{Failure, print, printable, refusal, remedy};
 use crate::program;
@@ -65,7 +65,7 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 /// The process's row, if it is Python and can be profiled.
 fn look(pid: Pid, unseen: &mut Unseen) -> Option<Row> {
-    match Target::attach(pid, Duration::ZERO) {
+    match Target::attach(pid, Stacks::Python, Duration::ZERO) {
         Ok(target) => {
             let version = target.runtime()?.version;
             Some(row(target.process(), version.to_string()))

@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use firefinch_process::{Pid, Process};
 use firefinch_profile::Profile;
 use firefinch_report::{Format, Style, why_empty, write};
-use firefinch_sampler::{AttachError, End, Mode, Options, Recorder, Target, own_cpu_time};
+use firefinch_sampler::{End, Mode, Options, Recorder, Target, own_cpu_time};
 
-use crate::args::{self, RecordArgs};
+use crate::args::{self, RecordArgs, shown, stacks};
 use crate::failure::{Failure, NOTHING, printable};
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
@@ -40,7 +41,8 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
             let output = Output::open(&path)?;
             raise_open_files();
             let begun = Instant::now();
-            let target = attach(pid, Some(&stop)).map_err(|error| Failure::attach(pid, &error))?;
+            let target = attach(pid, stacks(args.native), Some(&stop));
+            let target = target.map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
                 args,
                 format,
@@ -83,7 +85,7 @@ fn launch(
         None => Output::open(&path)?,
     };
     let begun = Instant::now();
-    let target = match attach_within(pid, LAUNCH_PATIENCE, Some(&stop)) {
+    let target = match attach_within(pid, stacks(args.native), LAUNCH_PATIENCE, Some(&stop)) {
         Ok(target) => target,
         Err(error) => {
             // Too short a life to be seen is no failure of the command.
@@ -118,11 +120,11 @@ fn launch(
     if failed { code } else { Ok(status) }
 }
 
-fn ended_early(pid: Pid, error: &AttachError) -> Failure {
+fn ended_early(pid: Pid, evidence: impl Display) -> Failure {
     Failure::new(
         format!("the command (PID {pid}) ended before it could be sampled"),
-        error,
-        "check that the command runs Python, and for longer than a moment",
+        evidence,
+        "check that the command runs for longer than a moment",
     )
 }
 
@@ -155,9 +157,9 @@ impl Job<'_> {
             gil: self.args.gil,
             blocking: self.args.blocking,
         };
-        let command = command(target.process());
+        target.show(shown(self.args.native));
         let mut recorder =
-            Recorder::new(&target, &command, options).map_err(|error| Failure::access(&error))?;
+            Recorder::new(&target, command, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {
@@ -169,6 +171,10 @@ impl Job<'_> {
             }
         });
         line.clear();
+        if self.args.pid().is_none() && recorder.looks() == 0 && end == End::Exited {
+            let evidence = "it was gone at the first tick";
+            return Err(ended_early(target.process().pid(), evidence));
+        }
         if self.verbose {
             self.explain(&target, &recorder, attached);
         }

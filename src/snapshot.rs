@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use firefinch_process::{AccessError, Activity, Process, Stopper, Thread, Tid};
-use firefinch_sampler::Candidates;
+use firefinch_sampler::{Candidates, Stacks};
 use firefinch_snapshot::{CaptureError, Recorded};
 
 use crate::args::SnapshotArgs;
@@ -16,7 +16,8 @@ use crate::wait::attach;
 pub(crate) fn run(args: &SnapshotArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let output = Output::open(&args.output)?;
     raise_open_files();
-    let target = attach(args.pid, None).map_err(|error| Failure::attach(args.pid, &error))?;
+    let target = attach(args.pid, Stacks::Python, None);
+    let target = target.map_err(|error| Failure::attach(args.pid, &error))?;
     let mut attempts = (0..ATTEMPTS).map(|_| record(target.process()));
     let moved = |result: &Result<_, _>| matches!(result, Err(Fault::Capture(CaptureError::Moved)));
     let result = attempts.find(|result| !moved(result));

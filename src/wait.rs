@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use firefinch_cpython::FindError;
 use firefinch_process::{Pid, Process};
-use firefinch_sampler::{AttachError, Target};
+use firefinch_sampler::{AttachError, Stacks, Target};
 
 use crate::signals::Stop;
 
@@ -13,12 +13,13 @@ const YOUNG: Duration = Duration::from_secs(5);
 /// Between two looks at whether the user has lost patience.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Attaches to a process that may be about to have an interpreter: a moment
-/// is waited for one if there is reason to.
-pub(crate) fn attach(pid: Pid, stop: Option<&Stop>) -> Result<Target, AttachError> {
-    match Target::attach(pid, Duration::ZERO) {
-        Err(error) if is_passing(pid, &error) => attach_within(pid, PATIENCE, stop),
-        result => result,
+/// Attaches to a process for these stacks. It may be about to have an
+/// interpreter: a moment is waited for one if there is reason to.
+pub(crate) fn attach(pid: Pid, stacks: Stacks, stop: Option<&Stop>) -> Result<Target, AttachError> {
+    match Target::attach(pid, stacks, Duration::ZERO) {
+        Err(error) if is_passing(pid, &error) => attach_within(pid, stacks, PATIENCE, stop),
+        Err(error) => without_python(pid, stacks, error),
+        target => target,
     }
 }
 
@@ -26,24 +27,37 @@ pub(crate) fn attach(pid: Pid, stop: Option<&Stop>) -> Result<Target, AttachErro
 /// it to end.
 pub(crate) fn attach_within(
     pid: Pid,
+    stacks: Stacks,
     patience: Duration,
     stop: Option<&Stop>,
 ) -> Result<Target, AttachError> {
     let begun = Instant::now();
     loop {
         let left = patience.saturating_sub(begun.elapsed());
-        let mut error = match Target::attach(pid, left.min(SLICE)) {
+        let mut error = match Target::attach(pid, stacks, left.min(SLICE)) {
             Err(error) => error,
             found => return found,
         };
-        let over = begun.elapsed() >= patience || stop.is_some_and(Stop::is_asked);
-        if over || !may_pass(&error) {
+        let asked = stop.is_some_and(Stop::is_asked);
+        if asked || begun.elapsed() >= patience || !may_pass(&error) {
             if let AttachError::NoInterpreter { waited, .. } = &mut error {
                 *waited = begun.elapsed();
             }
-            return Err(error);
+            return match asked {
+                true => Err(error),
+                false => without_python(pid, stacks, error),
+            };
         }
     }
+}
+
+/// A process that could run Python and does not has native stacks, if those
+/// will do.
+fn without_python(pid: Pid, stacks: Stacks, error: AttachError) -> Result<Target, AttachError> {
+    if stacks != Stacks::Python && error.runs_no_python() {
+        return Target::attach_native(pid, stacks);
+    }
+    Err(error)
 }
 
 /// Whether time may heal it at all.

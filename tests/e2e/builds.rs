@@ -94,7 +94,7 @@ impl Copy {
 /// The only stack that is shown is the true one, on the true version.
 fn is_seen(python: &Interpreter, target: &Target) {
     let dump = full_dump(target);
-    assert_eq!(dump.python, python.version);
+    assert_eq!(dump.python.as_ref(), Some(&python.version));
     let truth = true_stack(&target.truth["stack"]);
     dump.thread("MainThread").assert_stack(&truth);
 }
@@ -222,7 +222,7 @@ fn embedded() {
         prepare(&mut blocked, &place);
         let target = Target::run(blocked, place).settled();
         let dump = full_dump(&target);
-        assert_eq!(dump.python, python.version);
+        assert_eq!(dump.python.as_ref(), Some(&python.version));
         let runner = dump.thread("order-runner");
         runner.assert_stack(&true_stack(&target.truth["stack"]));
         assert_eq!(runner.state, "waiting in read");

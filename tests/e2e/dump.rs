@@ -46,7 +46,7 @@ fn threads() {
             }
             Some(())
         });
-        assert_eq!(dump.python, python.version);
+        assert_eq!(dump.python.as_ref(), Some(&python.version));
         assert!(dump.process.starts_with(&format!("{}: /", target.pid())));
         let truth = target.truth["threads"].as_object().unwrap();
         assert_eq!(dump.threads.len(), truth.len(), "{dump:#?}");

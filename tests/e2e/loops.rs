@@ -8,6 +8,7 @@ use firefinch_cpython::{CodeCache, Motion, RawLoop, RawStack, StackReader};
 use firefinch_memory::RemoteAddr;
 use firefinch_native::Status;
 use firefinch_process::{Pid, Process, ProcessMemory, Stopper, Tid};
+use firefinch_sampler::Stacks;
 use firefinch_sampler::native::{
     Activation, Merge, Merged, Native, NativeFrame, NativeStack, Role, merge,
 };
@@ -37,7 +38,7 @@ struct Moment {
 impl Look {
     fn at(python: &Interpreter, target: &Target) -> Self {
         let pid = Pid::new(target.pid()).unwrap();
-        let mut found = firefinch_sampler::Target::attach(pid, PATIENCE).unwrap();
+        let mut found = firefinch_sampler::Target::attach(pid, Stacks::Python, PATIENCE).unwrap();
         found.refresh().unwrap();
         let process = Arc::new(Process::open(pid).unwrap());
         let memory = Arc::new(process.memory().unwrap());

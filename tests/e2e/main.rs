@@ -13,6 +13,7 @@ mod faults;
 mod gil;
 mod launch;
 mod loops;
+mod native;
 mod oracle;
 mod output;
 mod ps;

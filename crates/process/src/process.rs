@@ -263,6 +263,18 @@ impl Process {
         Ok(numbers.into_iter().filter_map(Tid::new).collect())
     }
 
+    /// How many threads it has, ended ones not counted: one call, however many
+    /// they are (fs/proc/base.c, `proc_task_getattr`).
+    ///
+    /// # Errors
+    /// [`AccessError`] if gone.
+    pub fn thread_count(&self) -> Result<usize, AccessError> {
+        let error = |e: io::Error| AccessError::io(self.pid, Step::ListThreads, &e);
+        let links = self.dir.links("task").map_err(error)?;
+        // As of any directory, itself and its parent are counted with them.
+        Ok(links.saturating_sub(2))
+    }
+
     pub(crate) fn dir(&self) -> &ProcDir {
         &self.dir
     }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::{OFlag, open, openat, readlinkat};
-use nix::sys::stat::Mode;
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
+use nix::sys::stat::{Mode, fstatat};
 
 /// The largest of the small files: `status` and `stat` stay below 4 KB, a
 /// cgroup file has a path of at most 4 KB for each of some dozen hierarchies.
@@ -46,6 +46,13 @@ impl ProcDir {
 
     pub(crate) fn read_link(&self, name: &str) -> io::Result<std::ffi::OsString> {
         Ok(readlinkat(&self.0, name)?)
+    }
+
+    /// How many links a directory has.
+    pub(crate) fn links(&self, name: &str) -> io::Result<usize> {
+        let links = fstatat(&self.0, name, AtFlags::empty())?.st_nlink;
+        // A number of 32 or of 64 bits, by architecture.
+        Ok(usize::try_from(links).unwrap_or(usize::MAX))
     }
 
     /// The names in a directory that are numbers: processes or threads.

@@ -30,6 +30,7 @@ fn running_and_blocked_threads() {
     target.order("wait");
     let process = target.process();
     assert_eq!(process.threads().unwrap().len(), 3);
+    assert_eq!(process.thread_count(), Ok(3));
     let busy = named(&process, "spin-0");
     let waiting = named(&process, "waiter) S 1");
     assert_eq!(busy.run_state(), Ok(RunState::Running));

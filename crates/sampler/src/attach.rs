@@ -7,6 +7,17 @@ use firefinch_memory::Memory;
 use firefinch_process::{AccessError, Mapping, Module, OpenError, Process, ProcessMemory};
 use nix::errno::Errno;
 
+/// Which stacks of a process are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stacks {
+    /// Python's only: a process without an interpreter is refused.
+    Python,
+    /// Python's, or native ones where there is no interpreter.
+    PythonOrNative,
+    /// Native ones, with Python's in them where there is an interpreter.
+    Merged,
+}
+
 /// Why a process cannot be profiled.
 #[derive(Debug)]
 pub enum AttachError {
@@ -40,6 +51,18 @@ impl fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {}
 
+impl AttachError {
+    /// Whether native stacks can be had, as nothing in the process runs Python
+    /// now.
+    pub fn runs_no_python(&self) -> bool {
+        let found = match self {
+            Self::NoInterpreter { error, .. } => error,
+            _ => return false,
+        };
+        matches!(found, FindError::NotPython | FindError::NotReady(_))
+    }
+}
+
 impl From<OpenError> for AttachError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
@@ -61,15 +84,20 @@ impl From<MissingField> for AttachError {
 /// Between two looks for an interpreter that is still starting.
 const RETRY: Duration = Duration::from_millis(2);
 
+/// A program's memory, and its interpreter if it has one.
+pub(crate) type Found = (ProcessMemory, Option<Runtime>);
+
 /// Finds the interpreter of `process`, waiting up to `patience` for one that
-/// is still starting.
+/// is still starting: a program that does not look like Python is not waited
+/// for where native stacks will do.
 pub(crate) fn find_runtime(
     process: &Process,
+    stacks: Stacks,
     patience: Duration,
-) -> Result<(ProcessMemory, Runtime), AttachError> {
+) -> Result<Found, AttachError> {
     let begun = Instant::now();
     loop {
-        let error = match look(process) {
+        let error = match look(process, stacks) {
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
@@ -95,18 +123,33 @@ pub(crate) fn find_runtime(
     }
 }
 
-fn look(process: &Process) -> Result<(ProcessMemory, Runtime), AttachError> {
+fn look(process: &Process, stacks: Stacks) -> Result<Found, AttachError> {
     let mappings = process.maps()?;
     let memory = process.memory()?;
     let candidates = Candidates::of(process, &mappings);
     match find(&memory as &dyn Memory, candidates.images(), &candidates) {
-        Ok(runtime) => Ok((memory, runtime)),
+        Ok(runtime) => Ok((memory, Some(runtime))),
+        Err(FindError::NotPython)
+            if stacks != Stacks::Python && !candidates.are_called_python() =>
+        {
+            Ok((memory, None))
+        }
         Err(error) => Err(AttachError::NoInterpreter {
             error,
             exe: process.exe().ok().map(|exe| exe.path.display().to_string()),
             waited: Duration::ZERO,
         }),
     }
+}
+
+/// Finds the interpreter among what is mapped now.
+pub(crate) fn find_in(
+    process: &Process,
+    memory: &ProcessMemory,
+    mappings: &[Mapping],
+) -> Result<Runtime, FindError> {
+    let candidates = Candidates::of(process, mappings);
+    find(memory, candidates.images(), &candidates)
 }
 
 /// What is mapped into a process and may hold its interpreter, with the files.
@@ -132,6 +175,12 @@ impl<'a> Candidates<'a> {
             process,
             modules,
         }
+    }
+
+    /// Whether one of the files has a name that makes an interpreter likely.
+    fn are_called_python(&self) -> bool {
+        let mut modules = self.modules.iter();
+        modules.any(|module| is_named_python(&module.path))
     }
 
     /// They, the likeliest first.

@@ -9,7 +9,8 @@ use firefinch_profile::{
 use hashbrown::HashMap;
 
 use crate::cpu_time::CpuTime;
-use crate::stack::Stack;
+use crate::native::NativePlace;
+use crate::stack::{Stack, Standing, short_source};
 use crate::state::Activity;
 use crate::target::Target;
 use crate::thread::TargetThread;
@@ -153,13 +154,13 @@ impl Lanes {
         profile: &mut Profile,
     ) -> Option<StackId> {
         let prefixes = &mut self.lanes.get_mut(index)?.prefixes;
-        let depth = stack.places().len();
+        let depth = stack.len();
         self.reuse.stacks += 1;
         self.reuse.same_stacks += u64::from(depth == stack.unchanged() && depth == prefixes.len());
         self.reuse.frames += depth as u64;
         self.reuse.same_frames += stack.unchanged() as u64;
         prefixes.truncate(stack.unchanged());
-        for at in prefixes.len()..stack.places().len() {
+        for at in prefixes.len()..depth {
             let frame = self.frames.id(&mut stack, at, profile)?;
             prefixes.push(profile.intern_stack(prefixes.last().copied(), frame));
         }
@@ -167,37 +168,42 @@ impl Lanes {
     }
 }
 
-/// The profile's frame for each place seen so far.
+/// The profile's frame for each place seen so far. The places are held: as long
+/// as they are, their addresses are no others'.
 #[derive(Debug, Default)]
-struct Frames(HashMap<(usize, Option<u32>), Known>);
-
-/// A frame, and the code object it was made from: as long as we hold that, its
-/// address is no other's.
-#[derive(Debug)]
-struct Known {
-    frame: FrameId,
-    _code: Arc<CodeObject>,
+struct Frames {
+    python: HashMap<(usize, Option<u32>), (FrameId, Arc<CodeObject>)>,
+    native: HashMap<(usize, usize), (FrameId, Arc<NativePlace>)>,
 }
 
 impl Frames {
     fn id(&mut self, stack: &mut Stack<'_>, at: usize, profile: &mut Profile) -> Option<FrameId> {
-        let place = stack.places().get(at)?;
-        let key = (Arc::as_ptr(&place.code).addr(), place.line);
-        if let Some(known) = self.0.get(&key) {
-            return Some(known.frame);
+        match stack.get(at)? {
+            Standing::Python(place) => {
+                let key = (Arc::as_ptr(&place.code).addr(), place.line);
+                if let Some((frame, _)) = self.python.get(&key) {
+                    return Some(*frame);
+                }
+                let frame = enter(place, &stack.short_file(&place.code), profile);
+                self.python.insert(key, (frame, Arc::clone(&place.code)));
+                Some(frame)
+            }
+            Standing::Native(place, function) => {
+                let key = (Arc::as_ptr(place).addr(), function);
+                if let Some((frame, _)) = self.native.get(&key) {
+                    return Some(*frame);
+                }
+                let frame = enter_native(place, function, profile)?;
+                self.native.insert(key, (frame, Arc::clone(place)));
+                Some(frame)
+            }
         }
-        let place = place.clone();
-        let frame = enter(&place, &stack.short_file(&place.code), profile);
-        let _code = place.code;
-        self.0.insert(key, Known { frame, _code });
-        Some(frame)
     }
 }
 
 fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
     let code = &place.code;
     let frame = Frame {
-        name: profile.intern_string(&code.name),
         qualified_name: code
             .qualified_name
             .as_ref()
@@ -206,9 +212,23 @@ fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
         short_file: Some(profile.intern_string(short_file)),
         line: place.line.and_then(NonZeroU32::new),
         first_line: NonZeroU32::new(code.first_line),
-        kind: FrameKind::Python,
+        ..Frame::new(profile.intern_string(&code.name), FrameKind::Python)
     };
     profile.intern_frame(frame)
+}
+
+fn enter_native(place: &NativePlace, function: usize, profile: &mut Profile) -> Option<FrameId> {
+    let symbol = place.symbols.get(function)?;
+    let short_file = symbol.file.as_deref().map(short_source);
+    let frame = Frame {
+        file: symbol.file.as_ref().map(|file| profile.intern_string(file)),
+        short_file: short_file.map(|file| profile.intern_string(file)),
+        line: symbol.line.and_then(NonZeroU32::new),
+        module: Some(profile.intern_string(&place.module)),
+        inlined: symbol.inlined,
+        ..Frame::new(profile.intern_string(&symbol.name), FrameKind::Native)
+    };
+    Some(profile.intern_frame(frame))
 }
 
 fn state(activity: Activity, profile: &mut Profile) -> ThreadState {

@@ -1,5 +1,6 @@
 use firefinch_cpython::{CodeError, ObjectError, StackError};
 use firefinch_memory::ReadErrorKind;
+use firefinch_process::StopFailure;
 use firefinch_profile::LossReason;
 
 /// Why a thread's stack is not known at this moment.
@@ -9,6 +10,10 @@ pub enum Lost {
     Stack(StackError),
     /// A code object in it could not be decoded.
     Code(CodeError),
+    /// It runs, has no stack but a native one, and could not be stopped.
+    NotStopped(StopFailure),
+    /// It has no stack but a native one, and that could not be captured.
+    NotCaptured,
 }
 
 impl std::fmt::Display for Lost {
@@ -16,6 +21,13 @@ impl std::fmt::Display for Lost {
         match self {
             Self::Stack(e) => e.fmt(f),
             Self::Code(e) => e.fmt(f),
+            Self::NotStopped(StopFailure::Gone) => f.write_str("the thread has ended"),
+            Self::NotStopped(StopFailure::Waits) => f.write_str("it blocked and woke up each time"),
+            Self::NotStopped(StopFailure::TimedOut) => f.write_str("it did not stop in time"),
+            Self::NotStopped(StopFailure::Denied(errno)) => {
+                write!(f, "it may not be stopped: {errno}")
+            }
+            Self::NotCaptured => f.write_str("its registers or its stack could not be read"),
         }
     }
 }
@@ -31,6 +43,11 @@ impl Lost {
             Self::Stack(StackError::Torn) => return LossReason::Torn,
             Self::Stack(StackError::TooDeep) => return LossReason::TooDeep,
             Self::Stack(StackError::Garbage(_)) | Self::Code(_) => return LossReason::BadData,
+            Self::NotStopped(StopFailure::Gone) => return LossReason::ThreadGone,
+            Self::NotStopped(StopFailure::Waits) => return LossReason::Torn,
+            Self::NotStopped(StopFailure::TimedOut) => return LossReason::StopFailed,
+            Self::NotStopped(StopFailure::Denied(_)) => return LossReason::Denied,
+            Self::NotCaptured => return LossReason::Unreadable,
         };
         match read.kind {
             ReadErrorKind::Gone => LossReason::NotReady,

@@ -16,7 +16,12 @@ use crate::threads::{Found, Threads};
 #[derive(Debug)]
 pub(crate) struct Python {
     pub(crate) runtime: Runtime,
-    pub(crate) stacks: StackReader,
+    /// `None` while it is lent.
+    stacks: Option<StackReader>,
+    /// Whether the reader is to tell which loops run the frames.
+    with_loops: bool,
+    /// Whether stacks say for themselves who holds a lock.
+    pub(crate) stacks_tell_gil: bool,
     pub(crate) codes: CodeCache,
     pub(crate) paths: ShortPaths,
     ids: ThreadIds,
@@ -38,8 +43,11 @@ const NAMES_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Python {
     pub(crate) fn new(memory: &dyn Memory, runtime: Runtime) -> Result<Self, MissingField> {
+        let stacks = StackReader::new(&runtime)?;
         let mut python = Self {
-            stacks: StackReader::new(&runtime)?,
+            stacks_tell_gil: stacks.tells_gil(),
+            stacks: Some(stacks),
+            with_loops: false,
             codes: CodeCache::new(&runtime)?,
             paths: ShortPaths::default(),
             ids: ThreadIds::new(&runtime),
@@ -158,6 +166,36 @@ impl Python {
         }
     }
 
+    /// Has stacks tell which evaluation loops run their frames.
+    pub(crate) fn tell_loops(&mut self) {
+        self.with_loops = true;
+        self.stacks = self.stacks.take().map(StackReader::with_loops);
+    }
+
+    /// The reader of stacks. One that was lent and not given back is replaced
+    /// by one that has to learn anew what it had learned.
+    pub(crate) fn reader(&mut self) -> Option<&mut StackReader> {
+        if self.stacks.is_none() {
+            let stacks = StackReader::new(&self.runtime).ok();
+            self.stacks = match self.with_loops {
+                true => stacks.map(StackReader::with_loops),
+                false => stacks,
+            };
+        }
+        self.stacks.as_mut()
+    }
+
+    /// The same to be taken elsewhere.
+    pub(crate) fn lend_reader(&mut self) -> Option<StackReader> {
+        self.reader()?;
+        self.stacks.take()
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_back(&mut self, stacks: StackReader) {
+        self.stacks = Some(stacks);
+    }
+
     /// Brings the known stack of a thread up to date: how many of its oldest
     /// frames are as before.
     pub(crate) fn read_stack(
@@ -169,8 +207,11 @@ impl Python {
         let Some(python) = &thread.python else {
             return Ok(0);
         };
-        let raw = self.stacks.read(memory, python.state, motion);
-        let raw = raw.map_err(Lost::Stack)?;
+        let state = python.state;
+        let Some(stacks) = self.reader() else {
+            return Ok(0);
+        };
+        let raw = stacks.read(memory, state, motion).map_err(Lost::Stack)?;
         let update = thread.stack.update(&mut self.codes, memory, &raw);
         update.map_err(Lost::Code)
     }

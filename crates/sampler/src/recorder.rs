@@ -2,7 +2,9 @@ use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{AccessError, Question, Stopped, Stopper, sleep_precisely};
+use firefinch_process::{
+    AccessError, Process as ProcessHandle, Question, Stopped, Stopper, sleep_precisely,
+};
 use firefinch_profile::{LossReason, Meta, Process, ProcessId, Profile, Sample};
 
 use crate::clock::{Clock, Tick};
@@ -65,6 +67,7 @@ pub struct Progress<'a> {
 #[derive(Debug)]
 pub struct Recorder {
     options: Options,
+    describe: fn(&ProcessHandle) -> String,
     profile: Profile,
     process: ProcessId,
     lanes: Lanes,
@@ -75,6 +78,8 @@ pub struct Recorder {
     /// How often the process became another program.
     execs: u32,
     first_sample: Option<Duration>,
+    /// Ticks at which the target was there.
+    looks: u64,
     slowest_tick: Duration,
     stopper: Option<Stopper>,
     /// Ticks in a row at which the interpreter could not be read.
@@ -96,18 +101,27 @@ const PATIENT_TICKS: u32 = 5;
 const EXEC_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Recorder {
-    /// A recorder for `target`, described by `command`.
+    /// A recorder for `target`. `describe` says what a process runs, in words
+    /// for a title.
     ///
     /// # Errors
     /// [`AccessError`] if its threads are to be stopped and may not be.
-    pub fn new(target: &Target, command: &str, options: Options) -> Result<Self, AccessError> {
+    pub fn new(
+        target: &Target,
+        describe: fn(&ProcessHandle) -> String,
+        options: Options,
+    ) -> Result<Self, AccessError> {
         let mut meta = Meta::at_rate(options.rate, SystemTime::now());
-        meta.target = command.to_owned();
+        meta.target = describe(target.process());
         meta.idle_threads = options.idle;
         meta.gil_only = options.gil;
         meta.cpu_time = options.mode == Mode::Cpu;
         let mut profile = Profile::new(meta);
-        let process = profile.add_process(process_entry(target, command));
+        let process = profile.add_process(Process {
+            pid: target.process().pid().get().unsigned_abs(),
+            command: profile.meta.target.clone(),
+            parent: None,
+        });
         let stopper = match options.blocking {
             true => Some(Stopper::new(target.process())?),
             false => None,
@@ -121,6 +135,7 @@ impl Recorder {
             stopper,
             failures: 0,
             options,
+            describe,
             profile,
             process,
             lanes: Lanes::default(),
@@ -129,6 +144,7 @@ impl Recorder {
             kept_house: None,
             execs: 0,
             first_sample: None,
+            looks: 0,
             slowest_tick: Duration::ZERO,
         })
     }
@@ -136,6 +152,11 @@ impl Recorder {
     /// When the first sample was taken, since the start of the recording.
     pub fn first_sample(&self) -> Option<Duration> {
         self.first_sample
+    }
+
+    /// At how many ticks the target was there to be looked at.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// The longest that one tick's work took.
@@ -208,6 +229,7 @@ impl Recorder {
         if !self.keep_house(target, tick.time) {
             return self.after_loss(target);
         }
+        self.looks += 1;
         if target.look(self.question) {
             self.expect_change(target);
         }
@@ -221,8 +243,10 @@ impl Recorder {
             return Ok(());
         }
         let mut stopper = self.stopper.take();
+        // Where stacks are native, each running thread is stopped by itself.
         let stopped = stopper
             .as_mut()
+            .filter(|_| !target.is_native())
             .map(|stopper| stop_running(stopper, target));
         // Who is wanted must be known before; else the stacks may tell for nothing.
         if self.options.gil || !target.stacks_tell_gil() {
@@ -303,7 +327,7 @@ impl Recorder {
         };
         let profile = &mut self.profile;
         match target.stack(index, motion) {
-            Ok(stack) if stack.places().is_empty() => {
+            Ok(stack) if stack.is_empty() => {
                 if activity.is_active() {
                     profile.lose(LossReason::NoFrames, 1);
                 }
@@ -356,6 +380,9 @@ impl Recorder {
             Ok(()) => {
                 self.execs += 1;
                 self.lanes.clear(&mut self.profile);
+                let command = (self.describe)(target.process());
+                self.profile.set_command(self.process, &command);
+                self.profile.meta.target = command;
                 Ok(())
             }
             Err(_) if target.process().is_alive() => Err(End::Replaced),
@@ -371,14 +398,6 @@ struct Moment<'a> {
     time_ns: u64,
     weight_ns: u64,
     stopped: Option<Stopped<'a>>,
-}
-
-fn process_entry(target: &Target, command: &str) -> Process {
-    Process {
-        pid: target.process().pid().get().unsigned_abs(),
-        command: command.to_owned(),
-        parent: None,
-    }
 }
 
 fn nanos(duration: Duration) -> u64 {

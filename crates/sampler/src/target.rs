@@ -1,14 +1,17 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use firefinch_cpython::{Motion, Runtime};
+use firefinch_cpython::{FindError, Motion, Runtime};
 use firefinch_memory::{ReadError, RemoteAddr};
-use firefinch_process::{Cost, Pid, Process, ProcessMemory, Question};
+use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question};
 
-use crate::attach::{AttachError, find_runtime};
+use crate::attach::{AttachError, Stacks, find_in, find_runtime};
+use crate::fold::Shown;
 use crate::lost::Lost;
+use crate::native_reader::{DEADLINE, NativeReader};
 use crate::python::Python;
-use crate::stack::Stack;
+use crate::search::Search;
+use crate::stack::{Frames, KnownStack, Stack};
 use crate::thread::TargetThread;
 use crate::threads::Threads;
 
@@ -17,41 +20,157 @@ use crate::threads::Threads;
 #[derive(Debug)]
 pub struct Target {
     process: Arc<Process>,
+    wanted: Stacks,
     memory: Arc<ProcessMemory>,
     threads: Threads,
     python: Option<Python>,
+    /// When to look for an interpreter where there is none.
+    search: Search,
+    /// Where native stacks are wanted.
+    native: Option<NativeReader>,
+    shown: Shown,
+    joins: Joins,
+    /// How many threads the system knew when they were listed, and when that
+    /// was; `None` if they are to be listed anew.
+    listed: Option<(usize, Instant)>,
 }
+
+/// How merging went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Joins {
+    /// Stacks in which each Python frame has its place among native ones, or
+    /// that have none.
+    pub whole: u64,
+    /// Stacks in which some do not.
+    pub partial: u64,
+    /// Python stacks without their native frames, which could not be had.
+    pub python_alone: u64,
+}
+
+/// A list of threads that is older than this is not trusted.
+const RELIST: Duration = Duration::from_secs(1);
 
 /// How often a moving stack is read before it is given up at this tick.
 const ATTEMPTS: usize = 3;
 
 impl Target {
-    /// Attaches to the process, waiting up to `patience` for an interpreter
-    /// that is still starting.
+    /// Attaches to the process for these stacks, waiting up to `patience` for
+    /// an interpreter that is still starting.
     ///
     /// # Errors
-    /// [`AttachError`], which says at which step it failed and why.
-    pub fn attach(pid: Pid, patience: Duration) -> Result<Self, AttachError> {
+    /// [`AttachError`], which says at which step it failed and why. If
+    /// [nothing runs Python](AttachError::runs_no_python) though it looks as if
+    /// something should, [`attach_native`](Self::attach_native) may do.
+    pub fn attach(pid: Pid, wanted: Stacks, patience: Duration) -> Result<Self, AttachError> {
         let process = Arc::new(Process::open(pid)?);
-        let (memory, runtime) = find_runtime(&process, patience)?;
-        Ok(Self {
-            python: Some(Python::new(&memory, runtime)?),
+        let (memory, runtime) = find_runtime(&process, wanted, patience)?;
+        Self::of(process, wanted, memory, runtime)
+    }
+
+    /// Attaches to the process without looking for an interpreter first. One
+    /// that is found later is taken up.
+    ///
+    /// # Errors
+    /// As [`Target::attach`].
+    pub fn attach_native(pid: Pid, wanted: Stacks) -> Result<Self, AttachError> {
+        let process = Arc::new(Process::open(pid)?);
+        let memory = process.memory()?;
+        Self::of(process, wanted, memory, None)
+    }
+
+    fn of(
+        process: Arc<Process>,
+        wanted: Stacks,
+        memory: ProcessMemory,
+        runtime: Option<Runtime>,
+    ) -> Result<Self, AttachError> {
+        let python = runtime.map(|runtime| Python::new(&memory, runtime));
+        let mut target = Self {
+            wanted,
+            python: python.transpose()?,
             threads: Threads::of(&process)?,
             memory: Arc::new(memory),
             process,
-        })
+            search: Search::new(),
+            native: None,
+            shown: Shown::default(),
+            joins: Joins::default(),
+            listed: None,
+        };
+        target.prepare_native()?;
+        Ok(target)
+    }
+
+    /// Sees to it that native stacks are read if they are wanted.
+    fn prepare_native(&mut self) -> Result<(), AccessError> {
+        let wanted = match self.wanted {
+            Stacks::Python => false,
+            Stacks::PythonOrNative => self.python.is_none(),
+            Stacks::Merged => true,
+        };
+        if !wanted {
+            self.native = None;
+        } else if self.native.is_none() {
+            self.native = Some(NativeReader::new(&self.process, &self.memory, DEADLINE)?);
+        }
+        if let (Some(reader), Some(python)) = (&mut self.native, &mut self.python) {
+            let runtime = &python.runtime;
+            reader
+                .native
+                .set_interpreter(runtime.location(), runtime.version);
+            python.tell_loops();
+        }
+        Ok(())
     }
 
     /// Attaches anew after an exec in the same process.
     ///
     /// # Errors
-    /// As [`Target::attach`].
+    /// As [`Target::attach`]. Whoever wants native stacks only where there is
+    /// no interpreter, and had one, is not given them instead.
     pub fn reattach(&mut self, patience: Duration) -> Result<(), AttachError> {
-        let (memory, runtime) = find_runtime(&self.process, patience)?;
-        self.python = Some(Python::new(&memory, runtime)?);
-        self.threads = Threads::of(&self.process)?;
-        self.memory = Arc::new(memory);
+        let wanted = match self.wanted {
+            Stacks::PythonOrNative if self.python.is_some() => Stacks::Python,
+            wanted => wanted,
+        };
+        let found = find_runtime(&self.process, wanted, patience);
+        let (memory, runtime) = match found {
+            Err(error) if wanted != Stacks::Python && error.runs_no_python() => {
+                (self.process.memory()?, None)
+            }
+            found => found?,
+        };
+        let process = Arc::clone(&self.process);
+        *self = Self {
+            shown: self.shown,
+            joins: self.joins,
+            ..Self::of(process, self.wanted, memory, runtime)?
+        };
         Ok(())
+    }
+
+    /// Says which native frames are shown.
+    pub fn show(&mut self, shown: Shown) {
+        self.shown = shown;
+    }
+
+    /// How long a running thread may take to stop for its native stack: 20 ms
+    /// unless this is called.
+    pub fn set_patience(&mut self, patience: Duration) {
+        if let Some(reader) = &mut self.native {
+            reader.set_patience(patience);
+        }
+    }
+
+    /// Whether stacks have native frames. Then each running thread is stopped
+    /// for its own read, and no other need be.
+    pub fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
+    /// How merging went so far.
+    pub fn joins(&self) -> Joins {
+        self.joins
     }
 
     /// The process.
@@ -89,22 +208,77 @@ impl Target {
     /// # Errors
     /// [`ReadError`] if the interpreter cannot be read any more.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
-        let Some(python) = &mut self.python else {
-            return Ok(());
-        };
-        if python.has_new_threads(&*self.memory) {
-            // A process that ends while it is listed has no threads to number.
-            let _ = self.threads.tids.refresh(&self.process);
-            let found = python.threads(&*self.memory, &self.threads.tids)?;
-            self.threads.set(&self.process, found);
-            python.follow(&*self.memory, &self.threads);
+        self.look_for_python();
+        let memory = &*self.memory;
+        let python = self.python.as_ref();
+        if python.is_some_and(|python| python.has_new_threads(memory)) || self.are_others_new() {
+            self.list_threads()?;
         }
-        python.complete(&*self.memory, &mut self.threads);
+        if let Some(python) = &mut self.python {
+            python.complete(&*self.memory, &mut self.threads);
+        }
         Ok(())
+    }
+
+    fn list_threads(&mut self) -> Result<(), ReadError> {
+        // Counted first: what comes meanwhile makes a difference next time. A
+        // process that ends while it is listed has no threads to number.
+        let count = self.process.thread_count().unwrap_or(0);
+        let _ = self.threads.tids.refresh(&self.process);
+        let mut found = match &mut self.python {
+            Some(python) => python.threads(&*self.memory, &self.threads.tids)?,
+            None => Vec::new(),
+        };
+        if self.native.is_some() {
+            found.splice(0..0, self.threads.others(&self.process, &found));
+            self.listed = Some((count, Instant::now()));
+        }
+        self.threads.set(&self.process, found);
+        match &mut self.python {
+            Some(python) => python.follow(&*self.memory, &self.threads),
+            None => self.threads.name(|_| None),
+        }
+        Ok(())
+    }
+
+    /// Whether threads that Python does not know may have come or gone.
+    fn are_others_new(&self) -> bool {
+        if self.native.is_none() {
+            return false;
+        }
+        let Some((count, when)) = self.listed else {
+            return true;
+        };
+        // A name may be given late, and one thread may come as another goes.
+        when.elapsed() >= RELIST || self.process.thread_count() != Ok(count)
+    }
+
+    /// Looks for an interpreter that may have come since there was none.
+    fn look_for_python(&mut self) {
+        if self.python.is_some() || !self.search.is_due() {
+            return;
+        }
+        let Ok(mappings) = self.process.maps() else {
+            return;
+        };
+        if !self.search.is_worthwhile(&mappings) {
+            return;
+        }
+        let runtime = find_in(&self.process, &self.memory, &mappings);
+        let expected = matches!(runtime, Err(FindError::NotReady(_)));
+        self.search.failed(expected);
+        let python = runtime.ok();
+        self.python = python.and_then(|runtime| Python::new(&*self.memory, runtime).ok());
+        if self.python.is_some() {
+            // There was no reader yet or there is one: this cannot fail.
+            let _ = self.prepare_native();
+            self.forget_threads();
+        }
     }
 
     /// Forgets the list of threads, so that the next refresh reads it anew.
     pub fn forget_threads(&mut self) {
+        self.listed = None;
         if let Some(python) = &mut self.python {
             python.forget_threads();
         }
@@ -144,7 +318,7 @@ impl Target {
     /// Whether stacks say for themselves who holds a lock.
     pub fn stacks_tell_gil(&self) -> bool {
         let python = self.python.as_ref();
-        python.is_some_and(|python| python.stacks.tells_gil())
+        python.is_some_and(|python| python.stacks_tell_gil)
     }
 
     /// Finds out which thread states hold a lock now: one per lock at most.
@@ -166,49 +340,107 @@ impl Target {
             .is_some_and(|(holders, state)| holders.contains(&state))
     }
 
-    /// The Python stack of the thread at `index`. That of a thread that has not
-    /// run since it was last had is not read again.
+    /// The stack of the thread at `index`. That of a thread that has not run
+    /// since it was last had is not read again. If stacks are native, `motion`
+    /// makes no difference.
     ///
     /// # Errors
     /// [`Lost`]: a stack that is returned was coherent.
     pub fn stack(&mut self, index: usize, motion: Motion) -> Result<Stack<'_>, Lost> {
         let rest = self.threads.rest(index);
-        let (Some(thread), Some(python)) = (self.threads.get_mut(index), &mut self.python) else {
-            return Ok(Stack {
-                unchanged: 0,
-                holds_gil: None,
-                places: &[],
-                paths: None,
-                process: &self.process,
-            });
-        };
-        let unchanged = if rest.is_some() && rest == thread.stack.rest {
+        let kept = self.threads.get_mut(index);
+        let kept = kept.is_some_and(|thread| rest.is_some() && thread.stack.rest == rest);
+        let unchanged = if kept {
             // Proved by the rest that it was read in.
-            thread.stack.places().len()
+            usize::MAX
         } else {
-            thread.stack.rest = None;
-            let attempts = match motion {
-                Motion::Running => ATTEMPTS,
-                Motion::Stopped => 1,
-            };
-            let mut unchanged = python.read_stack(&*self.memory, thread, motion);
-            for _ in 1..attempts {
-                // A code object may be released between the two halves.
-                if unchanged.is_ok() {
-                    break;
-                }
-                unchanged = python.read_stack(&*self.memory, thread, motion);
+            if let Some(thread) = self.threads.get_mut(index) {
+                thread.stack.rest = None;
             }
-            let unchanged = unchanged?;
-            thread.stack.rest = rest;
+            let unchanged = match self.native {
+                Some(_) => self.read_native(index),
+                None => self.read_python(index, motion),
+            }?;
+            if let Some(thread) = self.threads.get_mut(index) {
+                thread.stack.rest = rest;
+            }
             unchanged
         };
+        let stack = self.threads.get_mut(index).map(|thread| &thread.stack);
+        let frames = stack.map_or(Frames::Python(&[]), KnownStack::frames);
         Ok(Stack {
-            unchanged,
-            holds_gil: thread.stack.holds_gil,
-            places: thread.stack.places(),
-            paths: Some(&mut python.paths),
+            unchanged: unchanged.min(frames.len()),
+            holds_gil: stack.and_then(|stack| stack.holds_gil),
+            frames,
+            paths: self.python.as_mut().map(|python| &mut python.paths),
             process: &self.process,
         })
+    }
+
+    /// Brings the Python stack of a thread up to date: how many of its oldest
+    /// frames are as before.
+    fn read_python(&mut self, index: usize, motion: Motion) -> Result<usize, Lost> {
+        let (Some(thread), Some(python)) = (self.threads.get_mut(index), &mut self.python) else {
+            return Ok(0);
+        };
+        let attempts = match motion {
+            Motion::Running => ATTEMPTS,
+            Motion::Stopped => 1,
+        };
+        let mut unchanged = python.read_stack(&*self.memory, thread, motion);
+        for _ in 1..attempts {
+            // A code object may be released between the two halves.
+            if unchanged.is_ok() {
+                break;
+            }
+            unchanged = python.read_stack(&*self.memory, thread, motion);
+        }
+        unchanged
+    }
+
+    /// Brings the merged stack of a thread up to date: how many of its oldest
+    /// frames are as before. Where only its Python stack can be had, that is it.
+    fn read_native(&mut self, index: usize) -> Result<usize, Lost> {
+        match self.read_merged(index) {
+            Ok(unchanged) => Ok(unchanged),
+            Err(lost) => {
+                let has_state = self
+                    .threads
+                    .get_mut(index)
+                    .is_some_and(|t| t.python.is_some());
+                if !has_state {
+                    return Err(lost);
+                }
+                self.read_python(index, Motion::Running)?;
+                self.joins.python_alone += 1;
+                let thread = self.threads.get_mut(index);
+                Ok(thread.map_or(0, |thread| thread.stack.stand_alone()))
+            }
+        }
+    }
+
+    fn read_merged(&mut self, index: usize) -> Result<usize, Lost> {
+        let (Some(reader), Some((thread, watched))) =
+            (&mut self.native, self.threads.with_os_thread(index))
+        else {
+            return Err(Lost::NotCaptured);
+        };
+        let state = thread.python.map(|python| python.state);
+        let sight = reader.read(watched, self.python.as_mut().zip(state), &self.memory);
+        let sight = sight.map_err(Lost::NotStopped)?;
+        let stack = reader.native.stack(sight.capture);
+        let stack = stack.ok_or(Lost::NotCaptured)?;
+        let raw = sight.python.transpose().map_err(Lost::Stack)?;
+        let raw = raw.unwrap_or_default();
+        if let Some(python) = &mut self.python {
+            let update = thread.stack.update(&mut python.codes, &*self.memory, &raw);
+            update.map_err(Lost::Code)?;
+        }
+        let (unchanged, partial) = thread.stack.merge(&stack, &raw.loops, self.shown);
+        match partial {
+            true => self.joins.partial += 1,
+            false => self.joins.whole += 1,
+        }
+        Ok(unchanged)
     }
 }

@@ -1,7 +1,8 @@
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 use firefinch_cpython::PythonThread;
-use firefinch_process::{AccessError, Process, Question, ThreadIds, Tid, Watch};
+use firefinch_process::{AccessError, Process, Question, Thread, ThreadIds, Tid, Watch};
 
 use crate::python::Python;
 use crate::state::Activity;
@@ -52,6 +53,13 @@ impl Threads {
         self.list.get_mut(index)
     }
 
+    /// The thread at `index`, and the OS thread that it is, if that is watched.
+    pub(crate) fn with_os_thread(&mut self, index: usize) -> Option<(&mut TargetThread, &Thread)> {
+        let thread = self.list.get_mut(index)?;
+        let watched = self.watch.thread(thread.watched?)?;
+        Some((thread, watched))
+    }
+
     pub(crate) fn awake(&self) -> &[usize] {
         &self.awake
     }
@@ -62,6 +70,17 @@ impl Threads {
 
     pub(crate) fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// The system's threads that were not found otherwise, the first thread of
+    /// the process last.
+    pub(crate) fn others(&self, process: &Process, found: &[Found]) -> Vec<Found> {
+        let known: HashSet<Tid> = found.iter().filter_map(|(_, tid)| *tid).collect();
+        let others = self.tids.iter().map(|(tid, _)| tid);
+        let mut others: Vec<Tid> = others.filter(|tid| !known.contains(tid)).collect();
+        let first = process.pid().leader();
+        others.sort_unstable_by_key(|tid| (*tid == first, Reverse(*tid)));
+        others.into_iter().map(|tid| (None, Some(tid))).collect()
     }
 
     /// Makes these the threads. Those that were there before stay what they are.

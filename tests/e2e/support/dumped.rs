@@ -11,8 +11,18 @@ pub(crate) fn full_dump(target: &Target) -> Dump {
 #[derive(Debug)]
 pub(crate) struct Dump {
     pub(crate) process: String,
-    pub(crate) python: String,
+    /// Its version; `None` where there is none.
+    pub(crate) python: Option<String>,
     pub(crate) threads: Vec<Thread>,
+}
+
+/// One frame, of Python or native.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) name: String,
+    /// A source file, or the object file of a native one.
+    pub(crate) place: Option<String>,
+    pub(crate) line: Option<u64>,
 }
 
 /// One thread of it, newest frame first.
@@ -25,6 +35,8 @@ pub(crate) struct Thread {
     pub(crate) interpreter: Option<u64>,
     pub(crate) state: String,
     pub(crate) frames: Vec<TrueFrame>,
+    /// The same with native frames among them.
+    pub(crate) merged: Vec<Frame>,
     /// What stands there instead of frames.
     pub(crate) remark: Option<String>,
 }
@@ -37,7 +49,10 @@ impl Dump {
         let (process, python) = head.split_once('\n').expect("two lines of heading");
         Self {
             process: process.strip_prefix("Process ").unwrap().to_owned(),
-            python: python.strip_prefix("Python ").unwrap().to_owned(),
+            python: match python {
+                "no Python" => None,
+                python => Some(python.strip_prefix("Python ").unwrap().to_owned()),
+            },
             threads: blocks.map(Thread::parse).collect(),
         }
     }
@@ -91,6 +106,7 @@ impl Thread {
                 .map(|number| number.parse().unwrap()),
             state: state.to_owned(),
             frames: Vec::new(),
+            merged: Vec::new(),
             remark: None,
         };
         for line in lines {
@@ -99,24 +115,48 @@ impl Thread {
             if line.starts_with('(') {
                 thread.remark = Some(line.to_owned());
             } else {
-                thread.frames.push(frame(line));
+                let frame = Frame::parse(line);
+                thread.frames.extend(frame.python());
+                thread.merged.push(frame);
             }
         }
         thread
     }
 }
 
-/// `name (file:line)`
-fn frame(line: &str) -> TrueFrame {
-    let parts = line.strip_suffix(')').and_then(|line| {
-        let (name, place) = line.split_once(" (")?;
-        let (file, number) = place.rsplit_once(':')?;
-        Some((name, file, number.parse().ok()?))
-    });
-    let (name, file, line) = parts.unwrap_or_else(|| panic!("name (file:line): {line}"));
-    TrueFrame {
-        name: name.to_owned(),
-        file: file.to_owned(),
-        line,
+impl Frame {
+    /// `name (file:line)`, `name (libz.so.1)`, `libz.so.1+0x1230`; what was
+    /// inlined says so behind it.
+    fn parse(line: &str) -> Self {
+        let line = line.strip_suffix(" inlined").unwrap_or(line);
+        // Names of C++ have brackets too, places have none.
+        let parts = line
+            .strip_suffix(')')
+            .and_then(|line| line.rsplit_once(" ("));
+        let Some((name, place)) = parts else {
+            return Self {
+                name: line.to_owned(),
+                place: None,
+                line: None,
+            };
+        };
+        let numbered = place.rsplit_once(':');
+        let numbered = numbered.and_then(|(file, line)| Some((file, line.parse().ok()?)));
+        Self {
+            name: name.to_owned(),
+            place: Some(numbered.map_or(place, |(file, _)| file).to_owned()),
+            line: numbered.map(|(_, line)| line),
+        }
+    }
+
+    /// It as a frame of Python, if it is one: every program of these tests has
+    /// a name that ends so, and nothing else has.
+    fn python(&self) -> Option<TrueFrame> {
+        let file = self.place.as_ref()?;
+        (file.ends_with(".py") || file.starts_with('<')).then(|| TrueFrame {
+            name: self.name.clone(),
+            file: file.clone(),
+            line: self.line.unwrap_or_else(|| panic!("a line: {self:?}")),
+        })
     }
 }

@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use firefinch_cpython::{Place, RawLoop};
+use firefinch_native::Status;
+
+use crate::fold::{Fold, Shown};
+use crate::native::{Activation, Merged, NativePlace, NativeStack, merge};
+
+/// One frame of a stack of Python and native frames.
+#[derive(Clone, Debug)]
+pub(crate) enum MergedFrame {
+    /// A Python frame.
+    Python(Place),
+    /// A function at a native address, by its place among those there: several
+    /// where some were inlined.
+    Native(Arc<NativePlace>, usize),
+}
+
+/// A thread's merged stack, kept from one look at it to the next.
+#[derive(Debug, Default)]
+pub(crate) struct MergedStack {
+    /// Oldest first.
+    frames: Vec<MergedFrame>,
+    next: Vec<MergedFrame>,
+    activations: Vec<Activation>,
+}
+
+impl MergedStack {
+    pub(crate) fn frames(&self) -> &[MergedFrame] {
+        &self.frames
+    }
+
+    /// Takes in what was read now, with the places of the Python frames, oldest
+    /// first, and the loops that run them, newest first: how many of the oldest
+    /// frames are as before, and whether some could not be matched.
+    pub(crate) fn update(
+        &mut self,
+        native: &NativeStack,
+        places: &[Place],
+        loops: &[RawLoop],
+        shown: Shown,
+    ) -> (usize, bool) {
+        let frames = &native.frames;
+        self.activations.clear();
+        self.activations.extend(frames.iter().map(Activation::from));
+        let rooted = native.outcome.status == Status::Rooted;
+        let merged = merge(&self.activations, rooted, loops);
+        self.next.clear();
+        let fold = Fold::new(frames, &merged.loops);
+        // A thread that is only starting would have no stack at all.
+        let nothing = places.is_empty() && (0..frames.len()).all(|index| fold.hides(index));
+        let all = shown == Shown::All || nothing;
+        for each in merged.order.iter().rev() {
+            match *each {
+                Merged::Python(index) => {
+                    let from_oldest = places.len().checked_sub(index + 1);
+                    let place = from_oldest.and_then(|at| places.get(at));
+                    self.next.extend(place.cloned().map(MergedFrame::Python));
+                }
+                Merged::Native(index) if all || !fold.hides(index) => {
+                    let Some(frame) = frames.get(index) else {
+                        continue;
+                    };
+                    let functions = (0..frame.place.symbols.len()).rev();
+                    let function = |at| MergedFrame::Native(Arc::clone(&frame.place), at);
+                    self.next.extend(functions.map(function));
+                }
+                Merged::Native(_) => {}
+            }
+        }
+        let pairs = self.frames.iter().zip(&self.next);
+        let unchanged = pairs.take_while(|(old, new)| old.is(new)).count();
+        std::mem::swap(&mut self.frames, &mut self.next);
+        (unchanged, merged.partial)
+    }
+}
+
+impl MergedFrame {
+    /// Whether it is the same place; one address has one.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Python(a), Self::Python(b)) => Arc::ptr_eq(&a.code, &b.code) && a.line == b.line,
+            (Self::Native(a, at), Self::Native(b, bt)) => Arc::ptr_eq(a, b) && at == bt,
+            _ => false,
+        }
+    }
+}
