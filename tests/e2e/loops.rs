@@ -1,17 +1,20 @@
 //! Which native frames run which Python frames, on real interpreters.
+#![cfg(target_arch = "x86_64")]
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use firefinch_cpython::{CodeCache, Motion, RawLoop, RawStack, StackReader};
 use firefinch_memory::RemoteAddr;
 use firefinch_native::Status;
-use firefinch_process::{Pid, Process, ProcessMemory, Stopper, Tid};
+use firefinch_process::{Pid, Process, ProcessMemory, Tid};
 use firefinch_sampler::Stacks;
 use firefinch_sampler::native::{
     Activation, Merge, Merged, Native, NativeFrame, NativeStack, Role, merge,
 };
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 
 use crate::support::{Interpreter, PATIENCE, Target, for_every};
 
@@ -21,9 +24,7 @@ struct Look {
     memory: Arc<ProcessMemory>,
     native: Native,
     codes: CodeCache,
-    stopper: Stopper,
-    /// On the tracer's thread while it is used.
-    stacks: Option<StackReader>,
+    stacks: StackReader,
     /// From 3.10 on CPython says where each loop is.
     has_positions: bool,
 }
@@ -48,8 +49,7 @@ impl Look {
         Self {
             native,
             codes: CodeCache::new(runtime).unwrap(),
-            stacks: Some(StackReader::new(runtime).unwrap().with_loops()),
-            stopper: Stopper::new(&process).unwrap(),
+            stacks: StackReader::new(runtime).unwrap().with_loops(),
             memory,
             has_positions: python.minor() >= (3, 10),
             target: found,
@@ -71,20 +71,14 @@ impl Look {
         self.joined(raw, native)
     }
 
-    /// A thread while it stands still.
+    /// A thread while it stands still: stopped, whatever it does.
     fn read(&mut self, tid: Tid, state: RemoteAddr) -> (RawStack, NativeStack) {
         let mut capture = self.native.capture(tid);
-        let mut stacks = self.stacks.take().unwrap();
-        let memory = Arc::clone(&self.memory);
-        let deadline = Instant::now() + PATIENCE;
-        let visited = self.stopper.visit(tid, deadline, move |visit| {
-            let registers = visit.unwrap().registers().unwrap();
-            capture.fill_stopped(&registers, &*memory).unwrap();
-            let raw = stacks.read(&*memory, state, Motion::Stopped).unwrap();
-            (capture, stacks, raw)
+        let raw = stopped(tid, |registers| {
+            capture.fill_stopped(registers, &*self.memory).unwrap();
+            let raw = self.stacks.read(&*self.memory, state, Motion::Stopped);
+            raw.unwrap()
         });
-        let (capture, stacks, raw) = visited.unwrap();
-        self.stacks = Some(stacks);
         (raw, self.native.stack(capture).unwrap())
     }
 
@@ -150,6 +144,26 @@ impl Look {
         };
         moment.joined.order.iter().filter_map(visible).collect()
     }
+}
+
+/// Stops a thread, also one that waits, for as long as `look` takes, which gets
+/// its registers.
+fn stopped<T>(tid: Tid, look: impl FnOnce(&[u8]) -> T) -> T {
+    let tid = nix::unistd::Pid::from_raw(tid.get());
+    ptrace::seize(tid, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(tid).unwrap();
+    waitpid(tid, Some(WaitPidFlag::__WALL)).unwrap();
+    let r = ptrace::getregs(tid).unwrap();
+    // `struct user_regs_struct`, `arch/x86/include/asm/user_64.h`.
+    let words = [
+        r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
+        r.rsi, r.rdi, r.orig_rax, r.rip, r.cs, r.eflags, r.rsp, r.ss, r.fs_base, r.gs_base, r.ds,
+        r.es, r.fs, r.gs,
+    ];
+    let registers: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let seen = look(&registers);
+    ptrace::detach(tid, None).unwrap();
+    seen
 }
 
 /// A frame that is shown; an executable that was stripped has functions without
@@ -256,10 +270,9 @@ fn moving_thread() {
         let target = Target::start_with(python, "callbacks.py", &["--busy"]);
         let mut look = Look::at(python, &target);
         let (_, _, state) = look.states().swap_remove(0);
-        let stacks = look.stacks.as_mut().unwrap();
         let mut read = 0;
         for _ in 0..MOMENTS {
-            let Ok(raw) = stacks.read(&*look.memory, state, Motion::Running) else {
+            let Ok(raw) = look.stacks.read(&*look.memory, state, Motion::Running) else {
                 continue;
             };
             read += 1;

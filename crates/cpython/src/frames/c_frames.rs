@@ -8,9 +8,10 @@
 
 use std::collections::HashMap;
 
-use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use super::Steps;
+use super::data_stack::Look;
 use crate::layout::{Field, Layout};
 
 /// Reads threads' chains of them.
@@ -25,6 +26,8 @@ pub(super) struct CFrames {
     /// Where those of each thread were last time.
     known: HashMap<RemoteAddr, Vec<RemoteAddr>>,
     chain: Vec<CFrame>,
+    look: Look,
+    plan: Vec<(RemoteAddr, usize)>,
 }
 
 /// One of them.
@@ -36,10 +39,24 @@ pub(super) struct CFrame {
     previous: RemoteAddr,
 }
 
+#[cfg(test)]
+impl CFrame {
+    pub(super) fn new(addr: RemoteAddr, current_frame: RemoteAddr) -> Self {
+        Self {
+            addr,
+            current_frame,
+            previous: RemoteAddr::NULL,
+        }
+    }
+}
+
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 12;
 /// Copied ahead at most; what follows is read one by one.
-const MAX_COPIED: usize = 512;
+const MAX_COPIED: usize = 1 << 15;
+/// What lies closer together is copied in one piece, which costs less than two
+/// up to some kilobytes.
+const NEAR: u64 = 4096;
 
 impl CFrames {
     /// `None` where frames lead to their loops, or nothing does.
@@ -57,6 +74,8 @@ impl CFrames {
             span: previous.max(current_frame.unwrap_or(0)) + 8,
             known: HashMap::new(),
             chain: Vec::new(),
+            look: Look::default(),
+            plan: Vec::new(),
         })
     }
 
@@ -68,27 +87,21 @@ impl CFrames {
         }
         let known = self.known.entry(thread).or_default();
         let head = thread.offset(self.newest as u64);
-        let mut newest = [0; 8];
-        let mut bytes = vec![0; self.span * known.len()];
-        let mut ranges = vec![Range {
-            addr: head,
-            buf: &mut newest,
-        }];
-        let pieces = known.iter().zip(bytes.chunks_exact_mut(self.span));
-        ranges.extend(pieces.map(|(addr, buf)| Range { addr: *addr, buf }));
-        let filled = memory.read_scattered(&mut ranges).checked_sub(1)?;
-        let copies = known.iter().zip(bytes.chunks_exact(self.span));
-        let mut copies = copies.take(filled);
+        self.plan.clear();
+        self.plan.push((head, 8));
+        for addr in known.iter() {
+            cover(&mut self.plan, *addr, self.span);
+        }
+        self.look.take(memory, &self.plan);
         self.chain.clear();
-        let mut addr = Bytes(&newest).ptr(0)?;
+        let mut addr = Bytes(self.look.slice(head, 8)?).ptr(0)?;
         let mut steps = Steps::default();
         let mut own = vec![0; self.span];
         let mut is_oldest = false;
         while !is_oldest {
             steps.count(addr).ok()?;
-            // The chain grows and shrinks at its newest end.
-            let bytes = match copies.clone().position(|(known, _)| *known == addr) {
-                Some(at) => copies.nth(at)?.1,
+            let bytes = match self.look.slice(addr, self.span) {
+                Some(bytes) => bytes,
                 None => {
                     memory.read(addr, &mut own).ok()?;
                     &own
@@ -109,5 +122,113 @@ impl CFrames {
         known.clear();
         known.extend(self.chain.iter().take(MAX_COPIED).map(|c| c.addr));
         Some(&self.chain)
+    }
+}
+
+/// Plans to copy what is at `addr`, too.
+fn cover(plan: &mut Vec<(RemoteAddr, usize)>, addr: RemoteAddr, span: usize) {
+    // After the first piece, which is in the thread state.
+    if let [_, .., (start, len)] = plan.as_mut_slice()
+        && let Some(skip) = addr.checked_sub(*start)
+        && skip < *len as u64 + NEAR
+        && let Ok(skip) = usize::try_from(skip)
+    {
+        *len = (*len).max(skip + span);
+        return;
+    }
+    plan.push((addr, span));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firefinch_memory::Snapshot;
+
+    const THREAD: RemoteAddr = RemoteAddr::new(0x10_0000);
+    const STACK: u64 = 0x7f00_0000;
+
+    fn reader() -> CFrames {
+        CFrames {
+            newest: 56,
+            thread_size: 0x100,
+            previous: 16,
+            current_frame: Some(8),
+            span: 24,
+            known: HashMap::new(),
+            chain: Vec::new(),
+            look: Look::default(),
+            plan: Vec::new(),
+        }
+    }
+
+    /// A thread whose loops keep theirs at these offsets in its stack.
+    fn thread(offsets: &[u64]) -> Snapshot {
+        let mut stack = vec![0; 0x8000];
+        let root = THREAD.get() + 0x80;
+        let addrs: Vec<u64> = offsets.iter().map(|offset| STACK + offset).collect();
+        let older = addrs.iter().skip(1).chain([&root]);
+        for (offset, older) in offsets
+            .iter()
+            .zip(older)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            let at = usize::try_from(*offset).unwrap();
+            stack[at + 8..at + 16].copy_from_slice(&(offset + 1).to_le_bytes());
+            stack[at + 16..at + 24].copy_from_slice(&older.to_le_bytes());
+        }
+        let mut state = vec![0; 0x100];
+        let newest = addrs.first().unwrap_or(&root);
+        state[56..64].copy_from_slice(&newest.to_le_bytes());
+        // What the last names is not to be followed.
+        state[0x90..0x98].copy_from_slice(&0xbad_u64.to_le_bytes());
+        let mut memory = Snapshot::new();
+        memory.insert(THREAD, state);
+        memory.insert(RemoteAddr::new(STACK), stack);
+        memory
+    }
+
+    fn offsets(reader: &mut CFrames, memory: &Snapshot) -> Option<Vec<u64>> {
+        let (oldest, chain) = reader.read(memory, THREAD)?.split_last()?;
+        assert_eq!(oldest.addr, THREAD.offset(0x80));
+        let offset = |c_frame: &CFrame| {
+            let offset = c_frame.addr.get() - STACK;
+            assert_eq!(c_frame.current_frame.get(), offset + 1);
+            offset
+        };
+        Some(chain.iter().map(offset).collect())
+    }
+
+    /// The chain is followed to the one in the thread state, wherever it was last time.
+    #[test]
+    fn chains() {
+        let mut reader = reader();
+        let near = [0x100, 0x180, 0x7000];
+        for chain in [
+            &near[..],
+            &near[1..],
+            &[],
+            &near,
+            &[0x40, 0x300, 0x180, 0x20],
+        ] {
+            let memory = thread(chain);
+            for _ in 0..2 {
+                assert_eq!(offsets(&mut reader, &memory).as_deref(), Some(chain));
+            }
+        }
+    }
+
+    /// A chain that ends elsewhere, or never, is none.
+    #[test]
+    fn broken_chains() {
+        let mut reader = reader();
+        let endless = thread(&[0x100, 0x180, 0x100]);
+        assert_eq!(offsets(&mut reader, &endless), None);
+        let mut nowhere = Snapshot::new();
+        assert_eq!(offsets(&mut reader, &nowhere), None);
+        nowhere.insert(THREAD, vec![0; 0x100]);
+        assert_eq!(offsets(&mut reader, &nowhere), None);
+        assert_eq!(offsets(&mut reader, &thread(&[0x100])), Some(vec![0x100]));
     }
 }

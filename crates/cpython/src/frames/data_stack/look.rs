@@ -8,7 +8,7 @@ use firefinch_memory::{Memory, Range, ReadError, RemoteAddr};
 /// The pieces are copied in the order in which they were planned, a fraction of
 /// a microsecond apart; each one by itself is nearly a moment in time.
 #[derive(Debug, Default)]
-pub(super) struct Look {
+pub(in crate::frames) struct Look {
     parts: Vec<Part>,
     bytes: Vec<u8>,
     /// The piece found last: frames follow one another in it.
@@ -28,7 +28,11 @@ impl Look {
     /// Forgets what was copied, and copies these pieces; how many of them,
     /// counted from the first, could be read. Those are what
     /// [`slice`](Self::slice) then finds.
-    pub(super) fn take(&mut self, memory: &dyn Memory, plan: &[(RemoteAddr, usize)]) -> usize {
+    pub(in crate::frames) fn take(
+        &mut self,
+        memory: &dyn Memory,
+        plan: &[(RemoteAddr, usize)],
+    ) -> usize {
         self.parts.clear();
         let mut end = 0;
         for (start, len) in plan {
@@ -71,7 +75,7 @@ impl Look {
     }
 
     /// `len` bytes at `addr`, if they were copied in one piece.
-    pub(super) fn slice(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+    pub(in crate::frames) fn slice(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
         let found = self.found.get();
         let near = self
             .parts

@@ -106,3 +106,77 @@ pub(super) fn of_chain(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawL
     }
     rest.is_empty().then_some(loops)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::Position;
+
+    fn frames(addrs: &[u64]) -> Vec<RawFrame> {
+        let frame = |addr: &u64| RawFrame {
+            addr: RemoteAddr::new(*addr),
+            code: RemoteAddr::new(1),
+            position: Position::Offset(0),
+        };
+        addrs.iter().map(frame).collect()
+    }
+
+    /// Each loop's own, and the newest frame that it runs.
+    fn chain(links: &[(u64, u64)]) -> Vec<CFrame> {
+        let c_frame = |(addr, current): &(u64, u64)| {
+            CFrame::new(RemoteAddr::new(*addr), RemoteAddr::new(*current))
+        };
+        links.iter().map(c_frame).collect()
+    }
+
+    fn counts(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<usize>> {
+        let loops = of_chain(frames, chain)?;
+        let own = loops.iter().zip(chain);
+        assert!(own.clone().all(|(own, c)| own.within == Some(c.addr)));
+        Some(own.map(|(own, _)| own.frames).collect())
+    }
+
+    /// The frames of 3.11 are divided where the loops say, also if one runs none; where that does not fit it is not believed.
+    #[test]
+    fn chains_divide_frames() {
+        let stack = frames(&[50, 40, 30, 20, 10]);
+        let two = chain(&[(1, 50), (2, 30), (9, 0)]);
+        assert_eq!(counts(&stack, &two), Some(vec![2, 3]));
+        let empty = chain(&[(1, 50), (2, 30), (3, 30), (9, 0)]);
+        assert_eq!(counts(&stack, &empty), Some(vec![2, 0, 3]));
+        let newest = chain(&[(1, 50), (2, 50), (9, 0)]);
+        assert_eq!(counts(&stack, &newest), Some(vec![0, 5]));
+        assert_eq!(counts(&frames(&[]), &chain(&[(9, 0)])), Some(vec![]));
+        // Of another moment: the newest frame, one between, the oldest.
+        assert_eq!(counts(&stack, &chain(&[(1, 40), (2, 30), (9, 0)])), None);
+        assert_eq!(counts(&stack, &chain(&[(1, 50), (2, 35), (9, 0)])), None);
+        assert_eq!(counts(&stack, &chain(&[(1, 50), (9, 20)])), None);
+        assert_eq!(counts(&stack, &chain(&[(9, 0)])), None);
+        assert_eq!(counts(&frames(&[]), &chain(&[(1, 50), (9, 0)])), None);
+    }
+
+    /// Entry frames end loops, the one in the thread state begins none, and what has no entry frame is a loop as well.
+    #[test]
+    fn entry_frames() {
+        let at = RemoteAddr::new;
+        let own = |frames, within| RawLoop { frames, within };
+        let mut loops = Loops {
+            has_base: true,
+            ..Loops::default()
+        };
+        loops.meet_entry(2, at(100), at(7));
+        assert_eq!(loops.found(), []);
+        loops.want();
+        for _ in 0..2 {
+            loops.clear();
+            loops.meet_entry(0, at(90), at(7));
+            loops.meet_entry(2, at(100), at(8));
+            loops.meet_oldest(3);
+            loops.meet_entry(3, at(200), at(0));
+            loops.end(5);
+            let entries = [own(0, Some(at(90))), own(2, Some(at(100)))];
+            assert_eq!(loops.found()[..2], entries);
+            assert_eq!(loops.found()[2..], [own(1, None), own(2, None)]);
+        }
+    }
+}

@@ -54,7 +54,7 @@ use crate::layout::{Field, Layout, MissingField};
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{Decoded, FrameLayout, Instructions, Shapes};
 use known::{Known, Link, MAX_CHUNK};
-use look::Look;
+pub(super) use look::Look;
 use loops::Loops;
 use newest::Fit;
 

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 
 use firefinch_memory::{Memory, ReadError, ReadErrorKind, RemoteAddr};
 
-use super::Linked;
 use super::bytecode::op;
+use super::{Linked, place};
+use crate::frames::RawLoop;
+use crate::frames::c_frames::CFrame;
 use crate::frames::{Motion, Position, RawStack, StackError};
 use crate::layout::{Build, Field, Layout, ReleaseLevel, Version};
 
@@ -252,4 +254,29 @@ fn an_ambiguous_caller_is_not_guessed() {
     memory.write(memory.moves_to(main, 0).0, call_at(1) + 3);
     let stack = places(&memory.read_stack().unwrap());
     assert_eq!(stack[1], (code, call_at(1)));
+}
+
+/// Loops are told off against what 3.10 keeps for them from the oldest, one more or less at the newest end being as it is for a moment.
+#[test]
+fn loops_lie_where_their_own_do() {
+    let own = |frames, within: u64| RawLoop {
+        frames,
+        within: Some(within).filter(|at| *at > 0).map(RemoteAddr::new),
+    };
+    let chain = |addrs: &[u64]| -> Vec<CFrame> {
+        let c_frame = |addr: &u64| CFrame::new(RemoteAddr::new(*addr), RemoteAddr::NULL);
+        addrs.iter().map(c_frame).collect()
+    };
+    for (given, expected) in [
+        (&[1, 2, 9][..], &[own(1, 1), own(1, 2)][..]),
+        (&[1, 2, 3, 9], &[own(0, 1), own(1, 2), own(1, 3)]),
+        (&[2, 9], &[own(1, 0), own(1, 2)]),
+        (&[1, 2, 3, 4, 9], &[own(1, 0), own(1, 0)]),
+        (&[9], &[own(1, 0), own(1, 0)]),
+        (&[], &[own(1, 0), own(1, 0)]),
+    ] {
+        let mut loops = vec![own(1, 0); 2];
+        place(&mut loops, &chain(given));
+        assert_eq!(loops, expected, "{given:?}");
+    }
 }
