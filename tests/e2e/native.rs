@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, programs};
+use crate::support::{
+    Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, for_every, full_dump, programs,
+};
 
 /// A program of `tests/targets` in C, compiled with symbols but without line
 /// numbers, as most programs are that one meets.
@@ -92,4 +94,41 @@ fn recording_of_a_c_program() {
         let waits = of("\"waiter (1)\"", "wait_here");
         assert_eq!(waits > 0, options == ["-i"], "{options:?} {collapsed:#?}");
     }
+}
+
+/// Programs whose threads stand still, each in another way.
+const STANDING: [&str; 6] = [
+    "generators.py",
+    "multiline.py",
+    "names.py",
+    "recursion.py",
+    "signals.py",
+    "threads.py",
+];
+
+/// With native frames among them the Python frames of a thread that stands
+/// still are those that it has without, on every version, however deep.
+#[test]
+fn python_frames_are_the_same() {
+    for_every("native-python-frames", |python| {
+        for program in STANDING {
+            let target = Target::start(python, program).settled();
+            let alone = full_dump(&target);
+            for native in ["--native", "--native=all"] {
+                let pid = target.pid_arg();
+                let run = firefinch(["dump", "--full-filenames", native, &pid]).succeeded();
+                let merged = Dump::parse(&run.stdout);
+                for thread in &alone.threads {
+                    if thread.state.starts_with("running") {
+                        continue;
+                    }
+                    let both = merged.thread(&thread.name);
+                    assert_eq!(both.id, thread.id, "{program}");
+                    both.assert_stack(&thread.frames);
+                    let native = both.merged.len() - both.frames.len();
+                    assert!(native > 0, "{program}: {both:#?}");
+                }
+            }
+        }
+    });
 }

@@ -9,6 +9,7 @@ use firefinch_process::{
 
 use crate::native::{Capture, Native};
 use crate::python::Python;
+use crate::target::ATTEMPTS;
 
 /// Reads native stacks, and the Python stacks in them at the same moment.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(crate) type State<'a> = (&'a mut Python, RemoteAddr);
 pub(crate) const DEADLINE: Duration = Duration::from_millis(20);
 
 /// How often a thread is tried that blocks and wakes up under our eyes.
-const ATTEMPTS: usize = 4;
+const WAKES: usize = 4;
 
 impl NativeReader {
     /// A reader that gives a running thread up if it does not stop within
@@ -69,7 +70,7 @@ impl NativeReader {
         mut state: Option<State<'_>>,
         memory: &Arc<ProcessMemory>,
     ) -> Result<Sight, StopFailure> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..WAKES {
             // What was seen of it before may be milliseconds old.
             if let Ok(Activity::Waiting(_)) = thread.activity() {
                 let sight = self.read_blocked(thread, state.as_mut(), memory);
@@ -92,12 +93,14 @@ impl NativeReader {
         state: Option<&mut State<'_>>,
         memory: &Arc<ProcessMemory>,
     ) -> Option<Sight> {
-        // Should it wake up meanwhile, what is read must not be believed for
-        // having stood still.
         let read = || {
             let (python, state) = state?;
             let stacks = python.reader()?;
-            Some(stacks.read(&**memory, *state, Motion::Running))
+            // Should it wake up meanwhile, what is read must not be believed
+            // for having stood still.
+            let mut read = || stacks.read(&**memory, *state, Motion::Running);
+            let first = read();
+            Some((1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read())))
         };
         let (capture, python) = self.native.capture_blocked(thread, read)?;
         Some(Sight { capture, python })

@@ -51,7 +51,7 @@ pub struct Joins {
 const RELIST: Duration = Duration::from_secs(1);
 
 /// How often a moving stack is read before it is given up at this tick.
-const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 impl Target {
     /// Attaches to the process for these stacks, waiting up to `patience` for
