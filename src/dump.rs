@@ -12,6 +12,7 @@ use firefinch_sampler::{
 use crate::args::{DumpArgs, shown, stacks};
 use crate::failure::{Failure, print, printable};
 use crate::limits::raise_open_files;
+use crate::quality::quality;
 use crate::wait::attach;
 
 /// How long a thread may wait for a processor before it stops.
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     })?;
     let text = render(&mut target, args).map_err(|error| Failure::access(&error))?;
     print(&text)?;
+    if let Some(quality) = quality(&target) {
+        eprintln!("{quality}");
+    }
     if verbose {
         let cost = target.memory().cost();
         eprintln!(

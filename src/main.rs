@@ -11,6 +11,7 @@ mod output;
 mod program;
 mod progress;
 mod ps;
+mod quality;
 mod record;
 mod signals;
 mod snapshot;

@@ -16,6 +16,7 @@ use crate::limits::raise_open_files;
 use crate::output::Output;
 use crate::program;
 use crate::progress::ProgressLine;
+use crate::quality::quality;
 use crate::signals::Stop;
 use crate::summary::summary;
 use crate::wait::{attach, attach_within};
@@ -45,12 +46,13 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
             let target = target.map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
                 args,
+                path: &path,
                 format,
                 stop,
                 verbose,
                 begun,
             };
-            job.record(target, &path, output)
+            job.record(target, output)
         }
         None => launch(args, format, stop, verbose),
     }
@@ -102,12 +104,13 @@ fn launch(
     };
     let job = Job {
         args,
+        path: &path,
         format,
         stop,
         verbose,
         begun,
     };
-    let code = job.record(target, &path, output);
+    let code = job.record(target, output);
     let failed = match &code {
         Ok(code) => *code != ExitCode::SUCCESS,
         Err(_) => true,
@@ -131,6 +134,7 @@ fn ended_early(pid: Pid, evidence: impl Display) -> Failure {
 /// Everything a recording needs besides its target.
 struct Job<'a> {
     args: &'a RecordArgs,
+    path: &'a Path,
     format: Format,
     stop: Stop,
     verbose: bool,
@@ -138,7 +142,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn record(&self, mut target: Target, path: &Path, output: Output) -> Result<ExitCode, Failure> {
+    fn record(&self, mut target: Target, output: Output) -> Result<ExitCode, Failure> {
         let style = Style {
             lines: self.args.lines(),
             full_filenames: self.args.full_filenames,
@@ -182,23 +186,28 @@ impl Job<'_> {
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
         say_end(end, target.process().pid());
-        self.finish(&profile, &style, path, output)
+        let mut said = summary(&profile, &style);
+        if let Some(quality) = quality(&target) {
+            said.push('\n');
+            said.push_str(&quality);
+        }
+        self.finish(&profile, &style, &said, output)
     }
 
     fn finish(
         &self,
         profile: &Profile,
         style: &Style,
-        path: &Path,
+        said: &str,
         output: Output,
     ) -> Result<ExitCode, Failure> {
         let mut bytes = Vec::new();
         write(profile, self.format, style, &mut bytes)
             .map_err(|error| Failure::new("cannot make the report", error, "report this"))?;
         output.write(&bytes)?;
-        eprintln!("{}", summary(profile, style));
-        if path.as_os_str() != "-" {
-            eprintln!("wrote {}", path.display());
+        eprintln!("{said}");
+        if self.path.as_os_str() != "-" {
+            eprintln!("wrote {}", self.path.display());
         }
         match why_empty(profile) {
             Some(why) => Err(Failure::new(

@@ -24,6 +24,9 @@ fn functions(thread: &Thread) -> Vec<&str> {
     thread.merged.iter().map(|frame| &*frame.name).collect()
 }
 
+/// What is said of three stacks that were had whole.
+const WHOLE: &str = "3 native stacks: 100 % rooted, 100 % of frames named\n";
+
 /// The threads of a C program are shown by the names, numbers and states that
 /// the system knows, each where it stands, without any being asked for.
 #[test]
@@ -36,6 +39,7 @@ fn dump_of_a_c_program() {
         let pid = target.pid_arg();
         args.push(&pid);
         let run = firefinch(args).succeeded();
+        assert_eq!(run.stderr, WHOLE, "{options:?}");
         let dump = Dump::parse(&run.stdout);
         assert_eq!(dump.python, None);
         assert_eq!(dump.threads.len(), 3, "{dump:#?}");

@@ -8,6 +8,7 @@ use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question
 use crate::attach::{AttachError, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
+use crate::native::Quality;
 use crate::native_reader::{DEADLINE, NativeReader};
 use crate::python::Python;
 use crate::search::Search;
@@ -30,6 +31,8 @@ pub struct Target {
     native: Option<NativeReader>,
     shown: Shown,
     joins: Joins,
+    /// How good the native stacks of earlier programs in the process were.
+    past: Quality,
     /// How many threads the system knew when they were listed, and when that
     /// was; `None` if they are to be listed anew.
     listed: Option<(usize, Instant)>,
@@ -95,6 +98,7 @@ impl Target {
             native: None,
             shown: Shown::default(),
             joins: Joins::default(),
+            past: Quality::default(),
             listed: None,
         };
         target.prepare_native()?;
@@ -141,9 +145,11 @@ impl Target {
             found => found?,
         };
         let process = Arc::clone(&self.process);
+        let past = self.native_quality().unwrap_or_default();
         *self = Self {
             shown: self.shown,
             joins: self.joins,
+            past,
             ..Self::of(process, self.wanted, memory, runtime)?
         };
         Ok(())
@@ -166,6 +172,15 @@ impl Target {
     /// for its own read, and no other need be.
     pub fn is_native(&self) -> bool {
         self.native.is_some()
+    }
+
+    /// How good native stacks were so far; `None` if there were none.
+    pub fn native_quality(&self) -> Option<Quality> {
+        let mut all = self.past.clone();
+        if let Some(reader) = &self.native {
+            all += reader.native.quality();
+        }
+        (all.stacks > 0).then_some(all)
     }
 
     /// How merging went so far.

@@ -17,6 +17,8 @@ mod off_stack;
 mod quality;
 mod role;
 
+pub use firefinch_native::Origin;
+
 pub use capture::{Capture, CaptureError};
 pub use frame::{NativeFrame, NativePlace, NativeStack};
 pub use merge::{Activation, Merge, Merged, merge};

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use firefinch_memory::RemoteAddr;
@@ -9,7 +10,7 @@ use super::NativeFrame;
 /// How good native stacks were, for a summary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quality {
-    /// Stacks that were unwound; those that were reused count as often.
+    /// Stacks that were unwound.
     pub stacks: u64,
     /// … to the thread's first function.
     pub rooted: u64,
@@ -102,6 +103,28 @@ impl Quality {
             missing.name = Arc::clone(&frame.place.module);
         }
         Some(missing)
+    }
+}
+
+impl AddAssign<&Self> for Quality {
+    /// Takes in what was counted elsewhere.
+    fn add_assign(&mut self, other: &Self) {
+        self.stacks += other.stacks;
+        self.rooted += other.rooted;
+        self.certain += other.certain;
+        for (cut, count) in &other.truncated {
+            *self.truncated.entry(*cut).or_default() += count;
+        }
+        self.by_frame_pointer += other.by_frame_pointer;
+        self.by_search += other.by_search;
+        self.frames += other.frames;
+        self.unnamed += other.unnamed;
+        for (origin, theirs) in &other.modules {
+            let ours = self.modules.entry(origin.clone()).or_default();
+            ours.name.clone_from(&theirs.name);
+            ours.unnamed += theirs.unnamed;
+            ours.no_unwind_info += theirs.no_unwind_info;
+        }
     }
 }
 
