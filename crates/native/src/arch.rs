@@ -5,7 +5,8 @@ pub mod x86_64;
 
 use gimli::Vendor;
 
-use crate::image::Stub;
+use crate::ImageAddress;
+use crate::image::{Code, Stub};
 use crate::registers::{Register, RegisterSet};
 use crate::unwind::Rule;
 
@@ -31,6 +32,29 @@ pub struct Architecture {
     pub(crate) signal_return_first: &'static [u64],
     /// The rule in code that linkers make, by its kind and the offset in its section.
     pub(crate) stub: fn(Stub, u64) -> Rule,
+    /// The rule at an instruction that nothing describes, by the code from
+    /// there on.
+    pub(crate) by_exit: fn(&mut Code<'_>, ImageAddress) -> Option<Rule>,
+    /// The same by the code from the function's start, the first address.
+    pub(crate) by_entry: fn(&mut Code<'_>, ImageAddress, ImageAddress) -> Option<Rule>,
+    /// The distance from SP up to the frame pointer in a function that starts
+    /// at the first address, at the second one.
+    pub(crate) below_frame_pointer: fn(&mut Code<'_>, ImageAddress, ImageAddress) -> Option<u64>,
+    /// The call that ends the bytes, which lie before this address.
+    pub(crate) call_before: fn(&[u8], u64) -> Call,
+    /// How many bytes a call has at most.
+    pub(crate) longest_call: u64,
+}
+
+/// What stands before an address that may be a return address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// No call.
+    None,
+    /// A call to this address in its own object.
+    To(u64),
+    /// A call to where a register or memory says.
+    Somewhere,
 }
 
 impl PartialEq for Architecture {

@@ -2,6 +2,7 @@
 
 mod build_id;
 mod bytes;
+mod code;
 mod compressed;
 mod error;
 mod headers;
@@ -11,6 +12,7 @@ mod section;
 
 pub use build_id::BuildId;
 pub use bytes::{ObjectBytes, ObjectSource};
+pub(crate) use code::Code;
 pub(crate) use compressed::unpack_xz;
 pub use error::ImageError;
 pub use layout::Image;

@@ -6,6 +6,7 @@ use crate::arch::Architecture;
 use crate::image::{Image, ImageError};
 use crate::mapping::Origin;
 use crate::modules::Objects;
+use crate::symbols::SymbolTable;
 use crate::unwind::Cfi;
 
 /// An object that code comes from: a file, the vDSO, or nothing that has a
@@ -20,6 +21,7 @@ pub struct Module {
 struct Loaded {
     image: Arc<Image>,
     cfi: Cfi,
+    symbols: OnceLock<Option<SymbolTable>>,
 }
 
 impl Module {
@@ -71,6 +73,22 @@ impl Module {
         cfi.function_start(arch, address)
     }
 
+    /// Where the function at an address starts, as the object's own symbols say.
+    pub(crate) fn symbol_start(
+        &self,
+        objects: &dyn Objects,
+        arch: &Architecture,
+        address: ImageAddress,
+    ) -> Option<ImageAddress> {
+        let loaded = self.loaded(objects, arch).ok()?;
+        let read = || {
+            let all = SymbolTable::read(&loaded.image, false);
+            all.or_else(|| SymbolTable::read(&loaded.image, true))
+        };
+        let symbols = loaded.symbols.get_or_init(read);
+        symbols.as_ref()?.start(address)
+    }
+
     pub(crate) fn cfi(
         &self,
         objects: &dyn Objects,
@@ -99,6 +117,7 @@ impl Module {
             Ok(Loaded {
                 cfi: Cfi::of(&image),
                 image: Arc::new(image),
+                symbols: OnceLock::new(),
             })
         });
         loaded.as_ref().map_err(|error| *error)

@@ -8,6 +8,7 @@ mod module_symbols;
 mod perf_map;
 mod symbol_table;
 mod symbolizer;
+pub(crate) use symbol_table::SymbolTable;
 mod units;
 
 pub use candidate::{Candidate, DebugPlaces, Proof, Root};

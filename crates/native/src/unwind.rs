@@ -6,11 +6,14 @@ mod compile;
 mod expression;
 mod frame_index;
 mod frame_pointer;
+mod plan;
 mod rule;
+mod search;
 mod search_table;
 mod stack;
 mod stack_memory;
 mod unwinder;
+mod walk;
 
 pub(crate) use cfi::Cfi;
 pub(crate) use rule::{Recovery, Rule};

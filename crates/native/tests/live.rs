@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use firefinch_native::{CodeAddress, Registers, Status, Via, arch::x86_64};
+use firefinch_native::{CodeAddress, Frame, Outcome, Registers, Status, Via, arch::x86_64};
 use support::build::Program;
 use support::gdb;
 use support::target::{Target, addresses, assert_same};
@@ -23,7 +23,8 @@ fn agrees_with_gdb(target: &Target) -> Vec<usize> {
     let mut counts = Vec::new();
     for (tid, sample) in stacks {
         let (frames, outcome) = sample.unwind(&mut unwinder, &target.memory);
-        assert!(outcome.is_certain(), "{outcome:?} at {:?}", frames.last());
+        assert_eq!(outcome.status, Status::Rooted, "at {:?}", frames.last());
+        assert_eq!(outcome.by_frame_pointer + outcome.by_search, 0);
         counts.push(frames.len());
         if let Some(expected) = &expected {
             let expected: Vec<u64> = expected[&tid].iter().map(|f| f.pc).collect();
@@ -106,39 +107,56 @@ fn threads() {
     assert_eq!(counts.len(), 5);
 }
 
-/// SP and the instruction pointer alone are enough where no frame pointers are kept.
-#[test]
-fn two_registers() {
-    let program = Program::build("chain.c", &["-O2"]);
+/// Unwinds a program's stack with all registers, and with SP and the instruction pointer alone.
+fn with_two_registers(source: &str, flags: &[&str]) -> [(Vec<Frame>, Outcome); 2] {
+    let program = Program::build(source, flags);
     let target = Target::start(&program);
     let mut sample = target.sample(target.pid());
     let whole = sample.unwind(&mut target.unwinder(), &target.memory);
+    assert!(whole.1.is_certain());
     sample.registers = Registers::new();
     sample.registers.set(x86_64::RSP, sample.stack_start);
     let part = sample.unwind(&mut target.unwinder(), &target.memory);
+    [whole, part]
+}
+
+/// SP and the instruction pointer alone are enough where no frame pointers are kept.
+#[test]
+fn two_registers() {
+    let [whole, part] = with_two_registers("chain.c", &["-O2"]);
     assert_eq!(whole, part);
 }
 
-/// Without unwind information the frame pointer is followed, and the frames found so are marked.
+/// Where frame pointers are kept, the one that is not known is found: by how large its function makes its frame, or else as the only one that leads to the root; and the frame found so is marked.
 #[test]
-fn frame_pointers() {
-    let flags = [
-        "-O1",
-        "-fno-omit-frame-pointer",
-        "-fno-asynchronous-unwind-tables",
-    ];
-    let program = Program::build("chain.c", &flags);
-    let target = Target::start(&program);
-    let (frames, outcome) = target
-        .sample(target.pid())
-        .unwind(&mut target.unwinder(), &target.memory);
-    assert_eq!(outcome.status, Status::Rooted, "{frames:#?}");
-    let marked = frames.iter().filter(|f| f.via == Via::FramePointer).count();
-    assert_eq!(marked, 4);
-    assert_eq!(outcome.by_frame_pointer, 4);
-    assert!(!outcome.is_certain());
-    if let Some(stacks) = gdb::stacks(target.pid()) {
-        let expected: Vec<u64> = stacks[&target.pid()].iter().map(|f| f.pc).collect();
-        assert_same(&addresses(&frames), &expected);
+fn unknown_frame_pointer() {
+    for optimize in ["-O0", "-O1", "-O2", "-O3"] {
+        for room in ["-DFIXED", "-DFLEXIBLE"] {
+            let flags = [optimize, room, "-fno-omit-frame-pointer"];
+            let [whole, part] = with_two_registers("room.c", &flags);
+            assert_eq!(part.1.status, Status::Rooted, "{flags:?}");
+            assert_same(&addresses(&part.0), &addresses(&whole.0));
+            assert_eq!((part.1.by_search, whole.1.by_search), (1, 0));
+        }
+    }
+}
+
+/// Without unwind information functions are followed to where they return, and the frames found so are marked.
+#[test]
+fn no_unwind_information() {
+    for pointers in ["-fno-omit-frame-pointer", "-fomit-frame-pointer"] {
+        let flags = ["-O1", pointers, "-fno-asynchronous-unwind-tables"];
+        let program = Program::build("chain.c", &flags);
+        let target = Target::start(&program);
+        let (frames, outcome) = target
+            .sample(target.pid())
+            .unwind(&mut target.unwinder(), &target.memory);
+        assert_eq!(outcome.status, Status::Rooted, "{frames:#?}");
+        let marked = frames.iter().filter(|f| f.via == Via::Code).count();
+        assert_eq!((marked, outcome.by_code), (4, 4));
+        assert!(!outcome.is_certain());
+        let (symbols, _) = target.symbols(None);
+        let names: Vec<&str> = symbols.iter().map(|symbol| &*symbol.name).collect();
+        assert_eq!(names, ["inner", "middle", "outer", "main", "_start"]);
     }
 }

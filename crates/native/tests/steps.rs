@@ -3,8 +3,10 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use firefinch_native::{DebugPlaces, Frame, arch::x86_64::X86_64};
-use firefinch_native::{Modules, Status, Symbolizer, Unwinder};
+use firefinch_native::{Limits, Modules, Status, Symbolizer, Unwinder};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -86,4 +88,36 @@ fn every_instruction() {
     println!("{steps} steps, {same} the same, {realigned} realigned, {deepest} deep");
     // It gives up on what lazy binding does, whose CFA is another register.
     assert!(steps > 4000 && realigned > 1000 && same > 500 && deepest > 8);
+}
+
+/// Without any unwind information, of the program, the C library and the linker, what the code says is true at nearly every instruction: frames that are found are those of the stack, and nearly always up to `main`.
+#[test]
+fn by_code_alone() {
+    let program = Program::build("steps.c", &["-O2", "-Wl,-z,now", "-lm"]);
+    let target = Target::start(&program);
+    let mut unwinder: Unwinder = target.unwinder();
+    let (mappings, mut files) = mappings(&target.process);
+    files.undescribed = true;
+    let modules = Modules::new(&X86_64, mappings, Arc::new(files));
+    let mut blind = Unwinder::new(modules, Limits::default());
+    let (mut steps, mut whole, mut wrong) = (0, 0, 0);
+    every_step(&target, |sample| {
+        let (truth, _) = sample.unwind(&mut unwinder, &target.memory);
+        let (frames, outcome) = sample.unwind(&mut blind, &target.memory);
+        steps += 1;
+        let (truth, found) = (addresses(&truth), addresses(&frames));
+        // `main` never returns, so its caller is not looked for.
+        whole += u32::from(found.len() + 3 >= truth.len());
+        if !truth.starts_with(&found) {
+            wrong += 1;
+            println!("{truth:#x?}\n{frames:#x?}");
+        } else if found.len() + 3 < truth.len() {
+            println!("{outcome:#x?} {:#x?}", found.last());
+        }
+    });
+    println!("{steps} steps, {whole} whole, {wrong} wrong");
+    assert!(steps > 800 && whole * 100 > steps * 95);
+    // Where `realigned` has set up its frame pointer and not yet saved what its
+    // caller's stack is found by.
+    assert!(wrong <= 1);
 }

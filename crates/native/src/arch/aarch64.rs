@@ -3,7 +3,7 @@
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
-use super::Architecture;
+use super::{Architecture, Call};
 use crate::image::Stub;
 use crate::registers::{Register, RegisterSet, Registers};
 use crate::unwind::{Recovery, Rule};
@@ -32,6 +32,11 @@ pub static AARCH64: Architecture = Architecture {
     signal_return,
     signal_return_first: &[4],
     stub,
+    by_exit: |_, _| None,
+    by_entry: |_, _, _| None,
+    below_frame_pointer: |_, _, _| None,
+    call_before,
+    longest_call: 4,
 };
 
 /// The registers and the instruction pointer in a `struct user_pt_regs` of 34
@@ -69,5 +74,23 @@ fn stub(stub: Stub, offset: u64) -> Rule {
     match (stub, offset) {
         (Stub::Plt, 4..32) => Rule::stub(SP, 16, Recovery::AtCfa(-8)),
         _ => Rule::stub(SP, 0, Recovery::Register(LR)),
+    }
+}
+
+/// `bl` with an offset in words, or `blr` and its kin.
+fn call_before(bytes: &[u8], after: u64) -> Call {
+    let Some(instruction) = bytes.last_chunk() else {
+        return Call::None;
+    };
+    let instruction = u32::from_le_bytes(*instruction);
+    if instruction >> 26 == 0b10_0101 {
+        let words = (instruction << 6).cast_signed() >> 6;
+        let from = after.wrapping_sub(4);
+        return Call::To(from.wrapping_add_signed(i64::from(words) * 4));
+    }
+    // BLR, BLRAA and BLRAB, with a zero modifier or not.
+    match instruction & 0xfeff_f000 == 0xd63f_0000 {
+        true => Call::Somewhere,
+        false => Call::None,
     }
 }

@@ -1,5 +1,11 @@
 //! x86_64: the System V ABI.
 
+mod call;
+mod decode;
+mod entry;
+mod exit;
+mod values;
+
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
@@ -47,6 +53,11 @@ pub static X86_64: Architecture = Architecture {
     signal_return,
     signal_return_first: &[5, 7],
     stub,
+    by_exit: exit::rule,
+    by_entry: entry::rule,
+    below_frame_pointer: entry::below_frame_pointer,
+    call_before: call::before,
+    longest_call: 8,
 };
 
 /// The registers in a `struct user_regs_struct` of 27 words, as

@@ -4,7 +4,6 @@ use object::elf::{self, FileHeader64, ProgramHeader64, SectionHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
 use object::{LittleEndian, ReadRef};
 
-use super::bytes::Part;
 use super::headers::Headers;
 use super::{BuildId, ImageError, ObjectBytes, Section, SectionName, Stub, notes};
 use crate::ImageAddress;
@@ -96,6 +95,10 @@ impl Image {
         }
     }
 
+    pub(super) fn bytes(&self) -> &ObjectBytes {
+        &self.bytes
+    }
+
     /// The build id, if it has one.
     pub fn build_id(&self) -> Option<&BuildId> {
         self.build_id.as_ref()
@@ -150,13 +153,6 @@ impl Image {
         Some(start.wrapping_sub(address))
     }
 
-    /// The first of the file's bytes at an address, as far as its segment goes.
-    pub(crate) fn code_at(&self, address: ImageAddress) -> Option<Code> {
-        let mut range = self.file_range_at(address)?;
-        range.end = range.end.min(range.start.saturating_add(Code::LEN));
-        self.bytes.part(range).map(Code)
-    }
-
     /// `.eh_frame` of a file without section headers: from an address to the
     /// end of its segment at most.
     pub(crate) fn to_end_of_segment(&self, address: ImageAddress) -> Option<Section> {
@@ -166,26 +162,13 @@ impl Image {
     }
 
     /// Where the bytes from an address on lie in the file, to the end of its segment.
-    fn file_range_at(&self, address: ImageAddress) -> Option<Range<u64>> {
+    pub(super) fn file_range_at(&self, address: ImageAddress) -> Option<Range<u64>> {
         self.loads.iter().find_map(|segment| {
             let offset = address.get().checked_sub(segment.address)?;
             let start = segment.file.start.checked_add(offset)?;
             let end = segment.file.end.min(self.bytes.len());
             (start < end).then_some(start..end)
         })
-    }
-}
-
-/// A few bytes of code.
-pub(crate) struct Code(Part);
-
-impl Code {
-    /// Enough for the longest code that is known by its bytes.
-    const LEN: u64 = 16;
-
-    /// The bytes; fewer at the end of a segment.
-    pub(crate) fn get(&self) -> &[u8] {
-        self.0.get()
     }
 }
 

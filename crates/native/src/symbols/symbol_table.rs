@@ -9,7 +9,7 @@ use crate::image::{Image, SectionName};
 
 /// The functions that a symbol table names.
 #[derive(Debug)]
-pub(super) struct SymbolTable {
+pub(crate) struct SymbolTable {
     image: Arc<Image>,
     strings: SectionName,
     /// By start, the best of each start.
@@ -33,7 +33,7 @@ const MAX_NAME: usize = 64 << 10;
 
 impl SymbolTable {
     /// Reads `.symtab` or `.dynsym`; `None` if the file has none.
-    pub(super) fn read(image: &Arc<Image>, dynamic: bool) -> Option<Self> {
+    pub(crate) fn read(image: &Arc<Image>, dynamic: bool) -> Option<Self> {
         let (symbols, strings) = if dynamic {
             (SectionName::Dynsym, SectionName::Dynstr)
         } else {
@@ -56,17 +56,26 @@ impl SymbolTable {
         address: ImageAddress,
         function: Option<ImageAddress>,
     ) -> Option<String> {
-        let address = address.get();
         let floor = function.map_or(0, ImageAddress::get);
+        let entry = self.entry(address.get(), floor)?;
+        self.name(entry.name)
+    }
+
+    /// Where the function at an address starts.
+    pub(crate) fn start(&self, address: ImageAddress) -> Option<ImageAddress> {
+        let entry = self.entry(address.get(), 0)?;
+        Some(ImageAddress::new(entry.start))
+    }
+
+    fn entry(&self, address: u64, floor: u64) -> Option<&Entry> {
         let after = self.entries.partition_point(|e| e.start <= address);
         let before = self.entries.get(..after)?.iter().rev();
         let mut before = before.take(MAX_BACK).take_while(|e| e.start >= floor);
-        let entry = before.find(|e| {
+        before.find(|e| {
             // Hand-written code often states no size: then it goes on to the
             // next symbol, which comes after the address.
             e.size == 0 || address - e.start < e.size
-        })?;
-        self.name(entry.name)
+        })
     }
 
     fn name(&self, offset: u32) -> Option<String> {

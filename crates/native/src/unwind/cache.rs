@@ -6,11 +6,10 @@ use crate::address::CodeAddress;
 pub(super) enum Plan {
     /// Apply this rule.
     Rule(Rule),
-    /// Nothing describes the code, which belongs to an object or not.
-    FramePointer {
-        /// Whether the code belongs to an object.
-        in_object: bool,
-    },
+    /// Nothing describes the code. These rules are what it looks like, the
+    /// better first; what they give is to be checked. After them the frame
+    /// pointer is followed.
+    Undescribed(Box<[Rule]>),
     /// Its description is damaged.
     Bad,
     /// There is no code.

@@ -28,6 +28,8 @@ pub(crate) struct Rule {
 pub(super) enum Cfa {
     /// A register and an offset.
     Offset(Register, i32),
+    /// What lies in memory at a register and an offset, and another offset.
+    InMemory(Register, i32, i32),
     /// A DWARF expression.
     Expression(Box<[u8]>),
 }
@@ -41,6 +43,8 @@ pub(crate) enum Recovery {
     Same,
     /// It lies at the CFA plus this.
     AtCfa(i32),
+    /// It lies at another register plus this.
+    AtRegister(Register, i32),
     /// It is the CFA plus this.
     CfaPlus(i32),
     /// It is in another register.
@@ -63,6 +67,44 @@ impl Rule {
             registers: Box::new([]),
             signal_frame: false,
             via: Via::KnownCode,
+        }
+    }
+
+    /// Where a function was followed to its return.
+    pub(crate) fn by_code(
+        base: Register,
+        offset: i32,
+        registers: Vec<(Register, Recovery)>,
+    ) -> Self {
+        Self {
+            cfa: Cfa::Offset(base, offset),
+            pc: Recovery::AtCfa(-8),
+            registers: registers.into(),
+            signal_frame: false,
+            via: Via::Code,
+        }
+    }
+
+    /// The same where the base lies in memory, at a register.
+    pub(crate) fn by_code_in_memory(
+        (register, at): (Register, i32),
+        offset: i32,
+        registers: Vec<(Register, Recovery)>,
+    ) -> Self {
+        Self {
+            cfa: Cfa::InMemory(register, at, offset),
+            ..Self::by_code(register, 0, registers)
+        }
+    }
+
+    /// Where a function was followed to the end of its thread.
+    pub(crate) fn root(sp: Register) -> Self {
+        Self {
+            cfa: Cfa::Offset(sp, 0),
+            pc: Recovery::Undefined,
+            registers: Box::new([]),
+            signal_frame: false,
+            via: Via::Code,
         }
     }
 
@@ -93,6 +135,12 @@ impl Rule {
                 let base = registers.get(*register);
                 base.ok_or(Truncation::UnknownRegister(*register))?
                     .wrapping_add_signed(i64::from(*offset))
+            }
+            Cfa::InMemory(register, at, offset) => {
+                let base = registers.get(*register);
+                let base = base.ok_or(Truncation::UnknownRegister(*register))?;
+                let at = RemoteAddr::new(base.wrapping_add_signed(i64::from(*at)));
+                memory.u64(at)?.wrapping_add_signed(i64::from(*offset))
             }
             Cfa::Expression(code) => evaluate(code, None, registers, memory)?,
         };
@@ -133,6 +181,10 @@ impl Recovery {
             Self::Undefined => Ok(None),
             Self::Same => own.map(get).transpose(),
             Self::AtCfa(offset) => memory.u64(RemoteAddr::new(at(offset))).map(Some),
+            Self::AtRegister(register, offset) => {
+                let base = get(*register)?.wrapping_add_signed(i64::from(*offset));
+                memory.u64(RemoteAddr::new(base)).map(Some)
+            }
             Self::CfaPlus(offset) => Ok(Some(at(offset))),
             Self::Register(register) => get(*register).map(Some),
             Self::At(code) => {

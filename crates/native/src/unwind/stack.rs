@@ -30,8 +30,10 @@ pub enum Via {
     /// By the frame pointer, as its callee has no unwind information. If the
     /// callee keeps no frame pointer this may be another frame further up.
     FramePointer,
-    /// By its callee's unwind information, which needs a frame pointer that was
-    /// not known: the stack was searched for it.
+    /// By its callee's code, as it has no unwind information: it was followed
+    /// to where it returns.
+    Code,
+    /// By a frame pointer that was not known, and was looked for on the stack.
     FoundFramePointer,
 }
 
@@ -74,6 +76,10 @@ pub struct Outcome {
     pub status: Status,
     /// How many frames were found by frame pointer.
     pub by_frame_pointer: u32,
+    /// How many were found by their callee's code.
+    pub by_code: u32,
+    /// How many were found by a frame pointer that was looked for.
+    pub by_search: u32,
     /// How often memory beyond the copy of the stack was read.
     pub outside_reads: u32,
 }
@@ -81,7 +87,8 @@ pub struct Outcome {
 impl Outcome {
     /// Whether every frame to the root was found by what its callee says.
     pub fn is_certain(&self) -> bool {
-        self.status == Status::Rooted && self.by_frame_pointer == 0
+        let inferred = self.by_frame_pointer + self.by_code + self.by_search;
+        self.status == Status::Rooted && inferred == 0
     }
 }
 

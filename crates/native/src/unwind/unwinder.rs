@@ -1,14 +1,13 @@
 use firefinch_memory::{Memory, RemoteAddr};
 
-use super::cache::{Cache, Plan};
-use super::cfi::{Context, NoRow};
-use super::frame_pointer::{self, NoRecord};
-use super::rule::Rule;
+use super::cache::Cache;
+use super::cfi::Context;
+use super::plan::plan;
+use super::search;
 use super::stack_memory::{Block, StackMemory};
+use super::walk::Walk;
 use super::{Frame, Outcome, StackCopy, Status, Truncation, Via};
-use crate::address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
-use crate::arch::Architecture;
-use crate::image::Image;
+use crate::address::{CodeAddress, InstructionPointer};
 use crate::modules::Modules;
 use crate::registers::Registers;
 
@@ -85,21 +84,60 @@ impl Unwinder {
     ) -> Outcome {
         frames.clear();
         let limit = self.limits.outside_reads;
-        let mut walk = Walk {
-            arch: self.modules.arch(),
-            memory: StackMemory::new(stack, outside, &mut self.block, limit),
-            registers: *registers,
-            by_frame_pointer: 0,
-        };
-        let sp = registers.get(walk.arch.stack_pointer).unwrap_or(0);
-        let mut frame = Frame {
+        let arch = self.modules.arch();
+        let sp = registers.get(arch.stack_pointer).unwrap_or(0);
+        let newest = Frame {
             address: CodeAddress::Instruction(pc),
             sp: RemoteAddr::new(sp),
             via: Via::Registers,
         };
-        let status = loop {
+        let mut run = Run {
+            limit: self.limits.frames as usize,
+            cache: &mut self.cache,
+            context: &mut self.context,
+            walk: Walk {
+                arch,
+                modules: &self.modules,
+                memory: StackMemory::new(stack, outside, &mut self.block, limit),
+                registers: *registers,
+            },
+        };
+        let mut status = run.finish(newest, frames);
+        let unknown = Status::Truncated(Truncation::UnknownRegister(arch.frame_pointer));
+        if status == unknown
+            && let Some(found) = run.search(frames)
+        {
+            status = found;
+        }
+        let count = |via| {
+            let frames = frames.iter().filter(|frame| frame.via == via);
+            u32::try_from(frames.count()).unwrap_or(u32::MAX)
+        };
+        Outcome {
+            status,
+            by_frame_pointer: count(Via::FramePointer),
+            by_code: count(Via::Code),
+            by_search: count(Via::FoundFramePointer),
+            outside_reads: run.walk.memory.reads(),
+        }
+    }
+}
+
+/// One stack being unwound, with what is known of addresses.
+struct Run<'a> {
+    limit: usize,
+    cache: &'a mut Cache,
+    context: &'a mut Context,
+    walk: Walk<'a>,
+}
+
+impl Run<'_> {
+    /// Finds all callers of a frame. What ends it leaves the registers those of
+    /// the last frame.
+    fn finish(&mut self, mut frame: Frame, frames: &mut Vec<Frame>) -> Status {
+        loop {
             let plan = self.cache.get_or_insert(frame.address, || {
-                plan(&self.modules, frame.address, &mut self.context)
+                plan(self.walk.modules, frame.address, self.context)
             });
             if plan.is_signal_return() {
                 // The kernel put this return address there: nobody called it.
@@ -107,143 +145,62 @@ impl Unwinder {
                 frame.address = CodeAddress::Instruction(pc);
             }
             frames.push(frame);
-            if frames.len() >= self.limits.frames as usize {
-                break Status::Truncated(Truncation::TooDeep);
+            if frames.len() >= self.limit {
+                return Status::Truncated(Truncation::TooDeep);
             }
-            match walk.step(&frame, plan) {
-                Ok(Some(caller)) if self.modules.is_code(caller.address.lookup()) => {
+            match self.walk.step(&frame, plan) {
+                Ok(Some(caller)) if self.walk.modules.is_code(caller.address.lookup()) => {
                     frame = caller;
                 }
                 Ok(Some(caller)) => {
-                    break Status::Truncated(Truncation::NotCode(caller.address.addr()));
+                    return Status::Truncated(Truncation::NotCode(caller.address.addr()));
                 }
-                Ok(None) => break Status::Rooted,
-                Err(reason) => break Status::Truncated(reason),
+                Ok(None) => return Status::Rooted,
+                Err(reason) => return Status::Truncated(reason),
             }
-        };
-        Outcome {
-            status,
-            by_frame_pointer: walk.by_frame_pointer,
-            outside_reads: walk.memory.reads(),
         }
     }
-}
 
-/// One stack being unwound.
-struct Walk<'a> {
-    arch: &'static Architecture,
-    memory: StackMemory<'a>,
-    registers: Registers,
-    by_frame_pointer: u32,
-}
-
-impl Walk<'_> {
-    /// The caller of a frame, `None` at the root.
-    fn step(&mut self, frame: &Frame, plan: &Plan) -> Result<Option<Frame>, Truncation> {
-        let addr = frame.address.addr();
-        if let Some(pc) = self.arch.pc {
-            self.registers.set(pc, addr.get());
-        }
-        let (pc, via, signal_frame) = match plan {
-            Plan::Rule(rule) => {
-                let pc = rule.apply(self.arch, &mut self.registers, &mut self.memory);
-                let pc = pc.map_err(|reason| match reason {
-                    Truncation::BadUnwindInfo(_) => Truncation::BadUnwindInfo(addr),
-                    other => other,
-                })?;
-                (pc, rule.via, rule.signal_frame)
-            }
-            Plan::FramePointer { in_object } => {
-                let pc = self.follow(addr, *in_object)?;
-                (pc, Via::FramePointer, false)
-            }
-            Plan::Bad => return Err(Truncation::BadUnwindInfo(addr)),
-            Plan::NotCode => return Err(Truncation::NotCode(addr)),
+    /// Goes on from the last frame, whose frame pointer is not known, with one
+    /// that is found. By the size of the frame it is as good as known; one by
+    /// its look has to lead to the root, and no other one may: a stack keeps
+    /// frames of functions that have returned.
+    fn search(&mut self, frames: &mut Vec<Frame>) -> Option<Status> {
+        let last = frames.pop()?;
+        let depth = frames.len();
+        let before = self.walk.registers;
+        let exact = search::by_frame_size(&mut self.walk, &last);
+        let candidates = match exact {
+            Some(fp) => vec![fp],
+            None => search::candidates(&mut self.walk, &last),
         };
-        let Some(pc) = pc else {
-            return Ok(None);
-        };
-        let pc = RemoteAddr::new(pc & self.arch.pointer_mask);
-        let address = if signal_frame {
-            CodeAddress::Instruction(InstructionPointer::new(pc))
-        } else {
-            match ReturnAddress::new(pc) {
-                Some(pc) => CodeAddress::Return(pc),
-                // Threads are started so by hand: there is nobody to return to.
-                None => return Ok(None),
+        let mut found: Option<(Vec<Frame>, Status)> = None;
+        for fp in candidates {
+            self.walk.registers = before;
+            self.walk.registers.set(self.walk.arch.frame_pointer, fp);
+            let mut rest = Vec::new();
+            let status = self.finish(last, &mut rest);
+            if exact.is_some() || status == Status::Rooted {
+                if found.is_some() {
+                    found = None;
+                    break;
+                }
+                found = Some((rest, status));
             }
-        };
-        let sp = self.registers.get(self.arch.stack_pointer);
-        let sp = sp.ok_or(Truncation::UnknownRegister(self.arch.stack_pointer))?;
-        let sp = RemoteAddr::new(sp);
-        // A call moves SP, unless its return address stays in a register: then
-        // the newest function need not have moved it, nor one interrupted by a
-        // signal. A signal handler may have a stack of its own.
-        let may_stay = self.arch.link_register.is_some()
-            && matches!(frame.address, CodeAddress::Instruction(_));
-        let grew = sp > frame.sp || (may_stay && sp == frame.sp);
-        if !grew && !signal_frame {
-            return Err(Truncation::CfaDidNotGrow);
         }
-        self.by_frame_pointer += u32::from(via == Via::FramePointer);
-        Ok(Some(Frame { address, sp, via }))
-    }
-
-    fn follow(&mut self, addr: RemoteAddr, in_object: bool) -> Result<Option<u64>, Truncation> {
-        let none = Truncation::NoUnwindInfo(addr);
-        match frame_pointer::follow(self.arch, &mut self.registers, &mut self.memory) {
-            Ok(Some(pc)) => Ok(Some(pc)),
-            // Code made at run time may use the register for anything.
-            Ok(None) if !in_object => Err(none),
-            Ok(None) => Ok(None),
-            Err(NoRecord::Unreadable(Truncation::TooManyReads)) => Err(Truncation::TooManyReads),
-            Err(_) => Err(none),
-        }
-    }
-}
-
-/// Finds out what to do at an address.
-fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) -> Plan {
-    let Some(located) = modules.locate(at.lookup()) else {
-        return Plan::NotCode;
-    };
-    let arch = modules.arch();
-    let cfi = located.module.cfi(modules.objects(), arch);
-    let (Some(address), Ok((image, cfi))) = (located.address, cfi) else {
-        return Plan::FramePointer { in_object: false };
-    };
-    if let Some(rule) = signal_return(arch, image, at, address) {
-        return Plan::Rule(rule);
-    }
-    match cfi.rule(arch, address, context) {
-        Ok(rule) => Plan::Rule(rule),
-        Err(NoRow::Bad) => Plan::Bad,
-        Err(NoRow::Absent) => match image.stub_at(address) {
-            Some((stub, offset)) => Plan::Rule((arch.stub)(stub, offset)),
-            None => Plan::FramePointer { in_object: true },
-        },
-    }
-}
-
-/// The rule in the code that a signal handler returns to. `address` is where
-/// to look for what describes the frame `at`.
-fn signal_return(
-    arch: &Architecture,
-    image: &Image,
-    at: CodeAddress,
-    address: ImageAddress,
-) -> Option<Rule> {
-    let known = |address: u64| {
-        let code = image.code_at(ImageAddress::new(address))?;
-        (arch.signal_return)(code.get())
-    };
-    match at {
-        // What lies before it is another function.
-        CodeAddress::Return(_) => known(address.get().wrapping_add(1)),
-        CodeAddress::Instruction(_) => {
-            let into = [0].iter().chain(arch.signal_return_first);
-            into.filter_map(|n| known(address.get().wrapping_sub(*n)))
-                .next()
+        self.walk.registers = before;
+        match found {
+            Some((rest, status)) => {
+                frames.extend(rest);
+                if let Some(caller) = frames.get_mut(depth + 1) {
+                    caller.via = Via::FoundFramePointer;
+                }
+                Some(status)
+            }
+            None => {
+                frames.push(last);
+                None
+            }
         }
     }
 }

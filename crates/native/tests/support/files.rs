@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use firefinch_native::{
     Candidate, MappedFile, Mapping, ObjectBytes, ObjectSource, Objects, Origin, Root,
 };
 use firefinch_process::{Backing, Process};
+use object::{Object, ObjectSection};
 
 /// Objects of a process in our own file system.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Files {
     vdso: Vec<u8>,
     /// What stands for the target's root and for ours when debug files are looked for.
     pub(crate) debug_root: Option<PathBuf>,
+    /// Objects have no unwind information.
+    pub(crate) undescribed: bool,
     /// The debug files that were found.
     pub(crate) found: Mutex<Vec<Candidate>>,
 }
@@ -23,6 +26,9 @@ pub(crate) struct Files {
 impl Objects for Files {
     fn object(&self, origin: &Origin) -> Option<ObjectBytes> {
         match origin {
+            Origin::File(file) if self.undescribed => {
+                Some(ObjectBytes::new(undescribed(fs::read(&file.path).ok()?)))
+            }
             Origin::File(file) => open(&file.path),
             Origin::Vdso => Some(ObjectBytes::new(self.vdso.clone())),
             Origin::Anonymous => None,
@@ -39,6 +45,31 @@ impl Objects for Files {
         self.found.lock().expect("whole").push(candidate.clone());
         Some(bytes)
     }
+}
+
+/// An object file without what it says about its frames.
+fn undescribed(mut bytes: Vec<u8>) -> Vec<u8> {
+    const NAMES: [&[u8]; 3] = [b".eh_frame\0", b".eh_frame_hdr\0", b".debug_frame\0"];
+    let elf = object::File::parse(&bytes[..]).expect("an object file");
+    let names = elf.section_by_name(".shstrtab").expect("sections");
+    let names = names.file_range().expect("bytes");
+    let start = usize::try_from(names.0).expect("small");
+    let end = start + usize::try_from(names.1).expect("small");
+    for at in start..end {
+        if NAMES.iter().any(|name| bytes[at..].starts_with(name)) {
+            bytes[at] = b'x';
+        }
+    }
+    // The program headers have 56 bytes each, the type first.
+    let word = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let count = usize::from(word(56));
+    for header in 0..count {
+        let at = 64 + header * 56;
+        if bytes[at..at + 4] == object::elf::PT_GNU_EH_FRAME.to_le_bytes() {
+            bytes[at..at + 4].fill(0);
+        }
+    }
+    bytes
 }
 
 struct Opened(File);

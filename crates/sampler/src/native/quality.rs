@@ -14,12 +14,14 @@ pub struct Quality {
     pub stacks: u64,
     /// … to the thread's first function.
     pub rooted: u64,
-    /// … of these without the help of a frame pointer.
+    /// … of these by nothing but what the modules say of their frames.
     pub certain: u64,
     /// … not to the root, and why.
     pub truncated: BTreeMap<Cut, u64>,
     /// … with a frame found by frame pointer, as there is no unwind information.
     pub by_frame_pointer: u64,
+    /// … with a frame found by the code of its callee, for the same reason.
+    pub by_code: u64,
     /// … with a frame pointer that was not known and found on the stack.
     pub by_search: u64,
     /// All their frames.
@@ -73,7 +75,8 @@ impl Quality {
         }
         self.certain += u64::from(outcome.is_certain());
         self.by_frame_pointer += u64::from(outcome.by_frame_pointer > 0);
-        self.by_search += u64::from(frames.iter().any(|f| f.via == Via::FoundFramePointer));
+        self.by_code += u64::from(outcome.by_code > 0);
+        self.by_search += u64::from(outcome.by_search > 0);
         for frame in frames.iter().filter(|frame| frame.place.is_unnamed()) {
             self.unnamed += 1;
             if let Some(missing) = self.missing(frame) {
@@ -82,7 +85,7 @@ impl Quality {
         }
         for pair in frames.windows(2) {
             if let [callee, caller] = pair
-                && caller.via == Via::FramePointer
+                && matches!(caller.via, Via::FramePointer | Via::Code)
                 && let Some(missing) = self.missing(callee)
             {
                 missing.no_unwind_info += 1;

@@ -1,0 +1,111 @@
+//! Finding a frame pointer that is not known.
+//!
+//! Of a blocked thread the kernel shows SP and the instruction pointer alone.
+//! Programs built with frame pointers say in their unwind information that a
+//! caller is found by that register, and nothing below has saved it.
+
+use std::sync::Arc;
+
+use firefinch_memory::RemoteAddr;
+
+use super::Frame;
+use super::walk::Walk;
+use crate::address::{CodeAddress, ImageAddress};
+use crate::arch::Call;
+use crate::image::Code;
+use crate::module::Module;
+
+/// How far above SP a frame pointer is looked for. Larger frames are of
+/// functions with large buffers, which are few.
+const MAX_DISTANCE: u64 = 16 << 10;
+
+/// Candidates that are tried.
+const MAX_CANDIDATES: usize = 16;
+
+/// A function that runs.
+struct Running {
+    module: Arc<Module>,
+    start: ImageAddress,
+    at: ImageAddress,
+}
+
+/// The frame pointer of a frame, by how much stack its function's code uses:
+/// there has to be a frame record that the function may return by.
+pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<u64> {
+    let running = running(walk, frame)?;
+    let image = running.module.image(walk.modules.objects(), walk.arch);
+    let mut code = Code::of(image.ok()?);
+    let size = (walk.arch.below_frame_pointer)(&mut code, running.start, running.at)?;
+    let fp = frame.sp.get().checked_add(size)?;
+    let (_, pc) = record(walk, fp)?;
+    is_called_before(walk, Some(&running), pc).then_some(fp)
+}
+
+/// What may be frame records above a frame's SP, nearest first: values that
+/// point up the stack, each below what the function may return to.
+pub(super) fn candidates(walk: &mut Walk<'_>, frame: &Frame) -> Vec<u64> {
+    let running = running(walk, frame);
+    let mut found = Vec::new();
+    let first = frame.sp.get().next_multiple_of(8);
+    for fp in (first..first.saturating_add(MAX_DISTANCE)).step_by(8) {
+        // Beyond the copy of the stack there is nothing to find.
+        let Some((caller_fp, pc)) = record(walk, fp) else {
+            break;
+        };
+        if caller_fp > fp
+            && caller_fp.is_multiple_of(8)
+            && walk.modules.is_code(RemoteAddr::new(pc))
+            && is_called_before(walk, running.as_ref(), pc)
+        {
+            found.push(fp);
+            if found.len() == MAX_CANDIDATES {
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn running(walk: &Walk<'_>, frame: &Frame) -> Option<Running> {
+    let located = walk.modules.locate(frame.address.lookup())?;
+    let lookup = located.address?;
+    let start = located
+        .module
+        .function_start(walk.modules.objects(), walk.arch, lookup)?;
+    let at = match frame.address {
+        CodeAddress::Instruction(_) => lookup,
+        CodeAddress::Return(_) => ImageAddress::new(lookup.get().wrapping_add(1)),
+    };
+    Some(Running {
+        module: Arc::clone(located.module),
+        start,
+        at,
+    })
+}
+
+/// The caller's frame pointer and the return address, if the stack has them.
+fn record(walk: &mut Walk<'_>, fp: u64) -> Option<(u64, u64)> {
+    let at = RemoteAddr::new(fp);
+    let caller_fp = walk.memory.u64(at).ok()?;
+    let pc = walk.memory.u64(at.offset(8)).ok()?;
+    Some((caller_fp, pc & walk.arch.pointer_mask))
+}
+
+/// Whether the call before a return address may have been one of a function. A
+/// direct call of another one is none, unless it is of a linker's stub.
+fn is_called_before(walk: &Walk<'_>, running: Option<&Running>, pc: u64) -> bool {
+    match walk.call_before(RemoteAddr::new(pc)) {
+        Some(Call::Somewhere) => true,
+        Some(Call::To(target)) => {
+            let target = ImageAddress::new(target);
+            let before = RemoteAddr::new(pc.wrapping_sub(1));
+            let (Some(running), Some(located)) = (running, walk.modules.locate(before)) else {
+                return false;
+            };
+            let image = located.module.image(walk.modules.objects(), walk.arch);
+            let is_stub = image.is_ok_and(|image| image.stub_at(target).is_some());
+            is_stub || (Arc::ptr_eq(located.module, &running.module) && target == running.start)
+        }
+        Some(Call::None) | None => false,
+    }
+}
