@@ -78,8 +78,8 @@ fn place(label: &str) -> (String, u64) {
 }
 
 /// Records the churn with these options and looks at every stack.
-fn true_edges(python: &Interpreter, options: &[&str]) {
-    let target = Target::start_with(python, "oracle_calls.py", &["--threads", "1"]).settled();
+fn true_edges(python: &Interpreter, program: &str, levels: &[&str], options: &[&str]) {
+    let target = Target::start_with(python, program, &["--threads", "1"]).settled();
     let oracle = Oracle::of(&target.truth);
     let mut asked = vec!["-d", "2", "-r", "1000"];
     asked.extend(options);
@@ -99,23 +99,28 @@ fn true_edges(python: &Interpreter, options: &[&str]) {
         run.stderr
     );
     assert!(total > 0, "{run:#?}");
-    assert!(reaches_everything(&collapsed), "{collapsed:#?}");
+    assert!(reaches_everything(&collapsed, levels), "{collapsed:#?}");
 }
 
 /// Whether functions of every level were seen: a sampler that only ever sees
 /// quiet moments would not.
-fn reaches_everything(collapsed: &Collapsed) -> bool {
-    let levels = ["driver", "c_", "d_", "e_"];
+fn reaches_everything(collapsed: &Collapsed, levels: &[&str]) -> bool {
     levels.iter().all(|level| {
         collapsed.count(|frames| frames.last().is_some_and(|top| top.starts_with(level))) > 0
     })
 }
 
+/// The levels of oracle_calls.py.
+const CALLS: &[&str] = &["driver", "c_", "d_", "e_"];
+/// Those of oracle_generators.py. Whoever goes through a generator is hardly
+/// ever the innermost.
+const GENERATORS: &[&str] = &["c_", "g_"];
+
 /// With --blocking, no stack has an edge that the program does not have.
 #[test]
 fn blocking() {
     for_every("oracle-blocking", |python| {
-        true_edges(python, &["--blocking"]);
+        true_edges(python, "oracle_calls.py", CALLS, &["--blocking"]);
     });
 }
 
@@ -123,6 +128,22 @@ fn blocking() {
 #[test]
 fn nonblocking() {
     for_every("oracle-nonblocking", |python| {
-        true_edges(python, &[]);
+        true_edges(python, "oracle_calls.py", CALLS, &[]);
+    });
+}
+
+/// Nor where frames are those of generators, which come and go.
+#[test]
+fn generators() {
+    for_every("oracle-generators", |python| {
+        true_edges(python, "oracle_generators.py", GENERATORS, &[]);
+    });
+}
+
+/// The same with --blocking.
+#[test]
+fn generators_blocking() {
+    for_every("oracle-generators-blocking", |python| {
+        true_edges(python, "oracle_generators.py", GENERATORS, &["--blocking"]);
     });
 }

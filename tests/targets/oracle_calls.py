@@ -13,6 +13,9 @@ lines it can then stand at. One thread named "stdin-watcher" waits in read()
 and ends the process without unwinding any stack. --threads N adds N threads
 that churn beside the main one; --seconds N bounds a life that is else as
 long as stdin's.
+
+Another program may give main() its own module, with a driver and functions
+whose names CHURNING knows.
 """
 import argparse
 import ast
@@ -24,7 +27,7 @@ import time
 
 import groundtruth
 
-CHURNING = re.compile("(driver|churn|[cde]_[abc]+)$")
+CHURNING = re.compile("(driver|churn|[cdeg]_[abc]+)$")
 STARTED = []
 BOTTOMS = {}
 
@@ -229,7 +232,7 @@ def driver(x):
         x = c_c(x)
 
 
-def churn():
+def churn(driver):
     note_bottom(sys._getframe())
     driver(1)
 
@@ -241,7 +244,10 @@ def note_bottom(frame):
 
 
 def called_lines(tree):
-    """Edges between the functions of this file, by its syntax tree."""
+    """Edges between the functions of a file, by its syntax tree.
+
+    A generator is called by whoever goes through it, line for line.
+    """
     functions = [n for n in tree.body if isinstance(n, ast.FunctionDef)]
     functions = [f for f in functions if CHURNING.match(f.name)]
     churning = set(f.name for f in functions)
@@ -252,10 +258,12 @@ def called_lines(tree):
                 yield [function.name, node.lineno, callee]
 
 
-def truth():
-    path = groundtruth.source_of(__file__)
-    with open(path) as source:
-        edges = list(called_lines(ast.parse(source.read())))
+def truth(module):
+    here = sys.modules[__name__]
+    edges = []
+    for each in set([here, module]):
+        with open(groundtruth.source_of(each.__file__)) as source:
+            edges.extend(called_lines(ast.parse(source.read())))
     to_driver = [line for caller, line, _ in edges if caller == "churn"]
     watcher = threading.current_thread().name
     for name, bottom in BOTTOMS.items():
@@ -264,23 +272,24 @@ def truth():
         for (caller, line), (callee, _) in zip(bottom, bottom[1:]):
             if [caller, line, callee] not in edges:
                 edges.append([caller, line, callee])
-    leaves = [name for name in globals() if CHURNING.match(name)]
+    leaves = dict((name, here) for name in vars(here) if CHURNING.match(name))
+    leaves.update((name, module) for name in vars(module) if CHURNING.match(name))
     return {
         "edges": sorted(edges),
         "roots": sorted(set(bottom[0][0] for bottom in BOTTOMS.values())),
         "threads": BOTTOMS,
         "leaf_lines": dict(
-            (name, groundtruth.lines_of(globals()[name])) for name in leaves
+            (name, groundtruth.lines_of(getattr(leaves[name], name))) for name in leaves
         ),
     }
 
 
-def watch(churners, seconds):
+def watch(module, churners, seconds):
     """Say ready when all churn, then wait for the end of stdin."""
     note_bottom(sys._getframe())
     while len(STARTED) < churners:
         time.sleep(0.01)
-    known = truth()
+    known = truth(module)
     groundtruth.limit_life(seconds)
     here = groundtruth.marked_line(__file__, "watching")
     known["leaf_lines"]["watch"] = [here]
@@ -289,25 +298,27 @@ def watch(churners, seconds):
     os._exit(os.write(1, said) and len(os.read(0, 1)))  # MARK watching
 
 
-def main():
+def main(module):
     options = argparse.ArgumentParser()
     options.add_argument("--threads", type=int, default=0)
     options.add_argument("--seconds", type=int, default=0)
     asked = options.parse_args()
     groundtruth.limit_life()
     for number in range(asked.threads):
-        worker = threading.Thread(target=churn, name="churner-%d" % number)
+        worker = threading.Thread(
+            target=churn, args=(module.driver,), name="churner-%d" % number
+        )
         worker.daemon = True
         worker.start()
     watcher = threading.Thread(
         target=watch,
-        args=(asked.threads + 1, asked.seconds),
+        args=(module, asked.threads + 1, asked.seconds),
         name="stdin-watcher",
     )
     watcher.daemon = True
     watcher.start()
-    churn()
+    churn(module.driver)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.modules[__name__])

@@ -75,6 +75,16 @@ impl Calls {
 
     /// The caller itself names this callee.
     pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        let is_new = !self.places.contains(&(caller.code, caller.position));
+        self.hear(caller, callee, is_new);
+    }
+
+    /// This call was seen by a look that may be wrong, if seldom.
+    pub(super) fn observed(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        self.hear(caller, callee, false);
+    }
+
+    fn hear(&mut self, caller: &RawFrame, callee: &RawFrame, at_once: bool) {
         let call = call(Some(caller), callee);
         if self.named.len() >= MAX_KNOWN {
             self.named.clear();
@@ -85,18 +95,23 @@ impl Calls {
             (*times, *since) = (0, now);
         }
         *times = times.saturating_add(1);
-        let place = (caller.code, caller.position);
-        if *times >= NAMED || !self.places.contains(&place) {
+        if *times >= NAMED || at_once {
             self.known.insert(call);
-            self.places.insert(place);
+            self.places.insert((caller.code, caller.position));
         }
     }
 
     /// Whether every unknown call of `one` comes from a place that is not known
     /// to call anything else, and whose frame stands there in `two`, the next
     /// copy, as well. That is how a call looks that is made for the first
-    /// time and is over within a microsecond; it is believed, not learnt.
-    pub(super) fn may_be_new(&self, one: &[RawFrame], two: &[RawFrame]) -> bool {
+    /// time and is over within a microsecond; it is believed, not learnt, unless
+    /// `needs_proof`.
+    pub(super) fn may_be_new(
+        &self,
+        one: &[RawFrame],
+        two: &[RawFrame],
+        needs_proof: impl Fn(&RawFrame, &RawFrame) -> bool,
+    ) -> bool {
         let stands = |caller: &RawFrame, height: usize| {
             let again = two.len().checked_sub(height).and_then(|at| two.get(at));
             again == Some(caller)
@@ -104,15 +119,21 @@ impl Calls {
         calls(one).enumerate().all(|(index, (caller, callee))| {
             self.known.contains(&call(caller, callee))
                 || caller.is_some_and(|caller| {
-                    !self.places.contains(&(caller.code, caller.position))
+                    !needs_proof(caller, callee)
+                        && !self.places.contains(&(caller.code, caller.position))
                         && stands(caller, one.len() - index - 1)
                 })
         })
     }
 
     /// Learns the calls that stand in both of two copies, at the same place of
-    /// the stack.
-    pub(super) fn learn(&mut self, one: &[RawFrame], two: &[RawFrame]) {
+    /// the stack, except those that need a better proof.
+    pub(super) fn learn(
+        &mut self,
+        one: &[RawFrame],
+        two: &[RawFrame],
+        needs_proof: impl Fn(&RawFrame, &RawFrame) -> bool,
+    ) {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
             self.places.clear();
@@ -125,9 +146,11 @@ impl Calls {
             if !same(a, b) {
                 break;
             }
-            self.known.insert(call(caller, a));
-            if let Some(caller) = caller {
-                self.places.insert((caller.code, caller.position));
+            if caller.is_none_or(|caller| !needs_proof(caller, a)) {
+                self.known.insert(call(caller, a));
+                if let Some(caller) = caller {
+                    self.places.insert((caller.code, caller.position));
+                }
             }
             if a.position != b.position {
                 break;
@@ -157,15 +180,15 @@ mod tests {
         let quiet = [frame(3, 30, 7), frame(2, 20, 5), frame(1, 10, 1)];
         let moved = [frame(3, 30, 9), frame(2, 20, 6), frame(1, 10, 1)];
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &moved);
+        calls.learn(&quiet, &moved, |_, _| false);
         // main → 20 stood still; 20 had moved on before it called 30 again.
         assert!(calls.know(&quiet[1..], 0));
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &quiet);
+        calls.learn(&quiet, &quiet, |_, _| false);
         assert!(calls.know(&quiet, 0));
         // A place that calls 30 cannot be seen calling 40 by a torn copy.
         let other = [frame(3, 40, 2), frame(2, 20, 5), frame(1, 10, 1)];
-        assert!(!calls.may_be_new(&other, &quiet));
+        assert!(!calls.may_be_new(&other, &quiet, |_, _| false));
         // A new place may, if its frame stands there in the next copy too.
         let fresh = [
             frame(4, 50, 0),
@@ -174,8 +197,8 @@ mod tests {
             frame(1, 10, 1),
         ];
         let after = [frame(3, 30, 8), frame(2, 20, 5), frame(1, 10, 1)];
-        assert!(calls.may_be_new(&fresh, &after));
-        assert!(!calls.may_be_new(&fresh, &quiet));
+        assert!(calls.may_be_new(&fresh, &after, |_, _| false));
+        assert!(!calls.may_be_new(&fresh, &quiet, |_, _| false));
         assert!(!calls.know(&fresh, 0));
         // The same functions, but called from another instruction.
         assert!(!calls.know(&moved, 0));
@@ -189,7 +212,7 @@ mod tests {
         let mut calls = Calls::default();
         let main = frame(1, 10, 1);
         let (one, two) = ([frame(2, 20, 3), main], [frame(2, 30, 3), main]);
-        calls.learn(&one[1..], &one[1..]);
+        calls.learn(&one[1..], &one[1..], |_, _| false);
         assert!(!calls.know(&one, 0));
         calls.told(&main, &one[0]);
         assert!(calls.know(&one, 0));

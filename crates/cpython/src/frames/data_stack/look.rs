@@ -13,6 +13,8 @@ pub(in crate::frames) struct Look {
     bytes: Vec<u8>,
     /// The piece found last: frames follow one another in it.
     found: Cell<usize>,
+    /// The pieces that were copied for the second time.
+    second: Span<usize>,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,18 @@ impl Look {
         memory: &dyn Memory,
         plan: &[(RemoteAddr, usize)],
     ) -> usize {
+        self.take_twice(memory, plan, 0..0)
+    }
+
+    /// The same with some pieces that were planned for the second time, which
+    /// only [`again`](Self::again) finds.
+    pub(super) fn take_twice(
+        &mut self,
+        memory: &dyn Memory,
+        plan: &[(RemoteAddr, usize)],
+        second: Span<usize>,
+    ) -> usize {
+        self.second = second;
         self.parts.clear();
         let mut end = 0;
         for (start, len) in plan {
@@ -80,15 +94,24 @@ impl Look {
         let near = self
             .parts
             .get(found)
+            .filter(|_| !self.second.contains(&found))
             .and_then(|part| self.of(part, addr, len));
         if near.is_some() {
             return near;
         }
-        self.parts.iter().enumerate().find_map(|(index, part)| {
+        let parts = self.parts.iter().enumerate();
+        let mut parts = parts.filter(|(index, _)| !self.second.contains(index));
+        parts.find_map(|(index, part)| {
             let bytes = self.of(part, addr, len)?;
             self.found.set(index);
             Some(bytes)
         })
+    }
+
+    /// The same, as it was copied for the second time.
+    pub(super) fn again(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+        let second = self.parts.get(self.second.clone())?;
+        second.iter().find_map(|part| self.of(part, addr, len))
     }
 
     fn of(&self, part: &Part, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
@@ -130,5 +153,12 @@ mod tests {
         assert!(look.add(&memory, at(0x3000), 8).is_err());
         assert_eq!(look.take(&memory, &plan[1..2]), 1);
         assert_eq!(look.slice(at(0x1008), 4), None);
+        // The second copy is found apart from the first, and not in its stead.
+        let twice = [plan[1], plan[0], plan[1]];
+        assert_eq!(look.take_twice(&memory, &twice, 2..3), 3);
+        assert_eq!(look.again(at(0x2000), 8), Some(&[7; 8][..]));
+        assert_eq!(look.again(at(0x1000), 8), None);
+        assert_eq!(look.take_twice(&memory, &twice[1..], 1..2), 2);
+        assert_eq!(look.slice(at(0x2000), 8), None);
     }
 }

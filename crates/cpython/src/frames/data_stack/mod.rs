@@ -41,6 +41,7 @@ mod look;
 mod loops;
 mod newest;
 mod pace;
+mod proof;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -70,6 +71,7 @@ pub(super) struct DataStack {
     calls: Calls,
     threads: HashMap<RemoteAddr, Known>,
     look: Look,
+    proof: Look,
     plan: Vec<(RemoteAddr, usize)>,
     /// Of the stack that was followed last.
     loops: Loops,
@@ -159,6 +161,7 @@ impl DataStack {
             calls: Calls::default(),
             threads: HashMap::new(),
             look: Look::default(),
+            proof: Look::default(),
             plan: Vec::new(),
             loops: Loops::new(layout),
             c_frames: CFrames::new(layout),
@@ -262,7 +265,8 @@ impl DataStack {
                     // It is elsewhere now; its callers may still stand there.
                     let held = candidate.take_if(|candidate| {
                         let now = self.follow(memory, known, seen, seen.current);
-                        now.is_ok_and(|now| self.calls.may_be_new(&candidate.frames, &now))
+                        let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
+                        now.is_ok_and(|now| self.calls.may_be_new(&candidate.frames, &now, crosses))
                     });
                     if let Some(stack) = held {
                         return Ok(accept(known, stack));
@@ -271,7 +275,8 @@ impl DataStack {
                 }
             };
             if let Some(last) = last.filter(|_| fit != Fit::Unmarked) {
-                self.calls.learn(&last, &frames);
+                let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
+                self.calls.learn(&last, &frames, crosses);
             }
             let stack = seen.stack(frames.clone(), &self.loops);
             if self.believes(memory, known, seen, fit, &frames) {
@@ -287,7 +292,8 @@ impl DataStack {
                 } else if still.1 < STILL {
                     still.1 += 1;
                 } else {
-                    self.calls.learn(&frames, &frames);
+                    let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
+                    self.calls.learn(&frames, &frames, crosses);
                     return Ok(accept(known, stack));
                 }
                 last = None;
@@ -295,7 +301,9 @@ impl DataStack {
             } else {
                 let now_known = candidate.take_if(|candidate| {
                     self.calls.know(&candidate.frames, 0)
-                        || self.calls.may_be_new(&candidate.frames, &frames)
+                        || self.calls.may_be_new(&candidate.frames, &frames, |a, b| {
+                            Self::crosses(known, a, b)
+                        })
                 });
                 if let Some(stack) = now_known {
                     return Ok(accept(known, stack));
@@ -377,7 +385,7 @@ impl DataStack {
     fn believes(
         &mut self,
         memory: &dyn Memory,
-        known: &Known,
+        known: &mut Known,
         seen: Seen,
         fit: Fit,
         frames: &[RawFrame],
@@ -388,8 +396,12 @@ impl DataStack {
             return self.calls.know(frames, unchanged);
         }
         for (callee, caller) in frames.iter().zip(frames.iter().skip(1)) {
-            if !self.calls.know_call(caller, callee)
-                && self.is_calling(memory, caller)
+            if self.calls.know_call(caller, callee) {
+                continue;
+            }
+            if Self::crosses(known, caller, callee) {
+                self.prove(memory, known, caller, callee);
+            } else if self.is_calling(memory, caller)
                 && self.names(caller, callee).unwrap_or(false)
                 && self.still_stands(memory, caller)
                 && known.pace.is_prompt(seen.at)

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     usual: Duration,
+    /// What a look at two frames takes at best.
+    best: Duration,
 }
 
 /// Before the first look; what it costs on a slow machine.
@@ -17,9 +19,17 @@ const TOLERANCE: Duration = Duration::from_micros(3);
 /// The weight of one look in what is usual: one part in so many.
 const WEIGHT: u32 = 8;
 
+/// The best time is forgotten by one part in so many with each look.
+const FORGET: u32 = 64;
+/// What is as short as it can be may be longer than the best by a quarter and this.
+const SLACK: Duration = Duration::from_nanos(200);
+
 impl Default for Pace {
     fn default() -> Self {
-        Self { usual: FIRST }
+        Self {
+            usual: FIRST,
+            best: FIRST,
+        }
     }
 }
 
@@ -31,6 +41,13 @@ impl Pace {
         let counted = taken.min(self.usual * 2);
         self.usual = (self.usual * (WEIGHT - 1) + counted) / WEIGHT;
         prompt
+    }
+
+    /// Takes in how long a look at two frames took; whether that is as short
+    /// as it can be.
+    pub(super) fn take_proof(&mut self, taken: Duration) -> bool {
+        self.best = taken.min(self.best + self.best / FORGET);
+        taken <= self.best + self.best / 4 + SLACK
     }
 
     /// Whether what was begun then, a look and a small read, was not held up.
