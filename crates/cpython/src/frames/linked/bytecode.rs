@@ -33,6 +33,14 @@ pub(super) enum Symbol {
     Code(u32),
 }
 
+/// A value on the stack, where it is plain to see what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    Loaded(Symbol),
+    /// What a call of that returned.
+    Made(Symbol),
+}
+
 /// An instruction that calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CallInstruction {
@@ -42,6 +50,8 @@ pub(super) struct CallInstruction {
     pub(super) callee: Option<Symbol>,
     /// An attribute is loaded, which is a call if it is a property.
     pub(super) is_load: bool,
+    /// It asks the generator that a call of `callee` made for its next value.
+    pub(super) resumes: bool,
 }
 
 /// The calls of a code object and the places that jumps lead to.
@@ -76,6 +86,7 @@ impl Calls {
                     offset: instruction.start,
                     callee,
                     is_load: instruction.op == op::LOAD_ATTR,
+                    resumes: matches!(instruction.op, op::FOR_ITER | op::YIELD_FROM),
                 });
             }
         }
@@ -122,6 +133,10 @@ pub(super) mod op {
     pub(in crate::frames::linked) const BINARY_LSHIFT: u8 = 62;
     pub(in crate::frames::linked) const INPLACE_POWER: u8 = 67;
     pub(in crate::frames::linked) const GET_ITER: u8 = 68;
+    /// From 3.6 on; in 2.7 print instructions are from 71 on.
+    pub(in crate::frames::linked) const GET_YIELD_FROM_ITER: u8 = 69;
+    pub(in crate::frames::linked) const YIELD_FROM: u8 = 72;
+    pub(in crate::frames::linked) const GET_AWAITABLE: u8 = 73;
     pub(in crate::frames::linked) const INPLACE_LSHIFT: u8 = 75;
     pub(in crate::frames::linked) const INPLACE_OR: u8 = 79;
     pub(in crate::frames::linked) const RETURN_VALUE: u8 = 83;
@@ -285,7 +300,7 @@ impl Instruction {
 }
 
 /// The symbolic value stack, newest last. What lies below it is not known.
-type Stack = Vec<Option<Symbol>>;
+type Stack = Vec<Option<Value>>;
 
 #[derive(Debug, Default)]
 struct Walk {
@@ -300,7 +315,7 @@ struct Walk {
 #[derive(Clone, Copy, Debug)]
 enum Effect {
     /// Takes so many, leaves these.
-    Replace(u32, Option<Option<Symbol>>),
+    Replace(u32, Option<Option<Value>>),
     /// Calls what lies below so many values.
     Call(u32),
     /// Not understood.
@@ -352,9 +367,19 @@ impl Walk {
                 stack.pop();
             }
             (FOR_ITER, Some(target)) => {
+                called = maker(&stack);
                 let mut left = stack.clone();
                 left.pop();
                 self.jump(target, left);
+                stack.push(None);
+            }
+            // It stays what it is.
+            (GET_ITER, _) => {}
+            (GET_YIELD_FROM_ITER | GET_AWAITABLE, _) if dialect != Dialect::Bytes => {}
+            (YIELD_FROM, _) if dialect != Dialect::Bytes => {
+                stack.pop();
+                called = maker(&stack);
+                stack.pop();
                 stack.push(None);
             }
             (ROT_TWO, _) => rotate(&mut stack, 2),
@@ -363,7 +388,7 @@ impl Walk {
             (LOAD_METHOD, _) => {
                 // The function and the object, or nothing and the callable.
                 stack.pop();
-                stack.extend([Some(Symbol::Name(instruction.arg)), None]);
+                stack.extend([Some(Value::Loaded(Symbol::Name(instruction.arg))), None]);
             }
             (MAKE_FUNCTION | MAKE_CLOSURE, _) => make_function(&mut stack, instruction, dialect),
             _ => match effect(instruction, dialect) {
@@ -373,14 +398,26 @@ impl Walk {
                 }
                 Effect::Call(above) => {
                     take(&mut stack, above);
-                    called = Some(stack.pop().flatten());
-                    stack.push(None);
+                    let callee = match stack.pop().flatten() {
+                        Some(Value::Loaded(symbol)) => Some(symbol),
+                        Some(Value::Made(_)) | None => None,
+                    };
+                    called = Some(callee);
+                    stack.push(callee.map(Value::Made));
                 }
                 Effect::Unknown => stack.clear(),
             },
         }
         self.stack = Some(stack);
         called
+    }
+}
+
+/// By a call of what the newest value was made, if by one.
+fn maker(stack: &Stack) -> Option<Option<Symbol>> {
+    match stack.last().copied().flatten() {
+        Some(Value::Made(symbol)) => Some(Some(symbol)),
+        Some(Value::Loaded(_)) | None => None,
     }
 }
 
@@ -431,7 +468,7 @@ fn effect(instruction: Instruction, dialect: Dialect) -> Effect {
         Dialect::Words { .. } => arg,
     };
     let unknown = Some(None);
-    let known = |symbol| Effect::Replace(0, Some(Some(symbol)));
+    let known = |symbol| Effect::Replace(0, Some(Some(Value::Loaded(symbol))));
     match instruction.op {
         NOP | POP_BLOCK | SETUP_LOOP | DELETE_FAST => Effect::Replace(0, None),
         POP_TOP | STORE_FAST | STORE_NAME | STORE_GLOBAL | STORE_DEREF => Effect::Replace(1, None),
@@ -442,8 +479,8 @@ fn effect(instruction: Instruction, dialect: Dialect) -> Effect {
         LOAD_FAST => known(Symbol::Local(arg)),
         LOAD_DEREF => known(Symbol::Cell(arg)),
         LOAD_CLOSURE => Effect::Replace(0, unknown),
-        LOAD_ATTR => Effect::Replace(1, Some(Some(Symbol::Name(arg)))),
-        UNARY_FIRST..=UNARY_LAST | GET_ITER => Effect::Replace(1, unknown),
+        LOAD_ATTR => Effect::Replace(1, Some(Some(Value::Loaded(Symbol::Name(arg))))),
+        UNARY_FIRST..=UNARY_LAST => Effect::Replace(1, unknown),
         BINARY_FIRST..=BINARY_LAST
         | INPLACE_ADD..=INPLACE_MODULO
         | BINARY_LSHIFT..=INPLACE_POWER
@@ -537,6 +574,44 @@ mod tests {
         code.extend([CALL_FUNCTION, 1, 1, POP_TOP]);
         let expected = [(12, Some(Symbol::Name(7)))];
         assert_eq!(callees(&code, Dialect::Bytes), expected);
+    }
+
+    /// `for x in g(): yield from h()`: the loop asks what `g` made, the other
+    /// what `h` made; a loop over a variable asks nobody knows whom.
+    #[test]
+    fn generators_are_asked_where_they_are_gone_through() {
+        let code = [
+            [LOAD_GLOBAL, 1],
+            [CALL_FUNCTION, 0],
+            [GET_ITER, 0],
+            [FOR_ITER, 16],
+            [STORE_FAST, 0],
+            [LOAD_GLOBAL, 2],
+            [CALL_FUNCTION, 0],
+            [GET_YIELD_FROM_ITER, 0],
+            [LOAD_CONST, 0],
+            [YIELD_FROM, 0],
+            [POP_TOP, 0],
+            [JUMP_ABSOLUTE, 6],
+            [LOAD_FAST, 0],
+            [GET_ITER, 0],
+            [FOR_ITER, 4],
+            [POP_TOP, 0],
+            [JUMP_ABSOLUTE, 28],
+        ];
+        let name = |index| Some(Symbol::Name(index));
+        let calls = Calls::of(&code.concat(), WORDS).instructions;
+        let found: Vec<_> = calls
+            .iter()
+            .map(|call| (call.offset, call.callee, call.resumes))
+            .collect();
+        let expected = [
+            (2, name(1), false),
+            (6, name(1), true),
+            (12, name(2), false),
+            (18, name(2), true),
+        ];
+        assert_eq!(found, expected);
     }
 
     /// A prefix belongs to its instruction, and an instruction that is not

@@ -51,7 +51,15 @@ pub(super) struct Code {
     name: String,
     is_generator: bool,
     calls: Calls,
-    sites: Vec<(u32, Callee)>,
+    sites: Vec<Site>,
+}
+
+/// An instruction that calls, or asks a generator for its next value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Site {
+    offset: u32,
+    callee: Callee,
+    resumes: bool,
 }
 
 /// What an instruction calls.
@@ -67,8 +75,7 @@ impl Code {
     /// `callee`, which is `to`, and runs it. A call of a generator only makes
     /// one, which runs where somebody asks it for its next value.
     pub(super) fn calls_by_name(&self, offset: u32, callee: RemoteAddr, to: &Self) -> bool {
-        let is_named = |site: &Callee| site.is(callee, &to.name);
-        !to.is_generator && self.site(offset).is_some_and(is_named)
+        self.site(offset).is_some_and(|site| site.runs(callee, to))
     }
 
     /// Whether it runs only when it is asked for its next value.
@@ -76,10 +83,10 @@ impl Code {
         self.is_generator
     }
 
-    fn site(&self, offset: u32) -> Option<&Callee> {
+    fn site(&self, offset: u32) -> Option<&Site> {
         let sites = &self.sites;
-        let index = sites.binary_search_by_key(&offset, |(offset, _)| *offset);
-        Some(&sites.get(index.ok()?)?.1)
+        let index = sites.binary_search_by_key(&offset, |site| site.offset);
+        sites.get(index.ok()?)
     }
 
     /// The instructions that do.
@@ -88,10 +95,10 @@ impl Code {
         callee: RemoteAddr,
         to: &'a Self,
     ) -> impl Iterator<Item = u32> + 'a {
-        let sites = self.sites.iter().filter(|_| !to.is_generator);
+        let sites = self.sites.iter();
         sites
-            .filter(move |(_, site)| site.is(callee, &to.name))
-            .map(|(offset, _)| *offset)
+            .filter(move |site| site.runs(callee, to))
+            .map(|site| site.offset)
     }
 
     /// Whether the instruction at `offset` runs no Python code.
@@ -102,6 +109,12 @@ impl Code {
     /// Whether whoever stands at `to` has come from `from` without a jump.
     pub(super) fn is_straight(&self, from: u32, to: u32) -> bool {
         self.calls.is_straight(from, to)
+    }
+}
+
+impl Site {
+    fn runs(&self, code: RemoteAddr, of: &Code) -> bool {
+        self.resumes == of.is_generator && self.callee.is(code, &of.name)
     }
 }
 
@@ -181,7 +194,7 @@ impl Program {
     /// Whether the instruction at `offset` calls a function of a name that some
     /// code object has.
     pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
-        match code.site(offset) {
+        match code.site(offset).map(|site| &site.callee) {
             Some(Callee::Named(name)) => self.names.contains(&**name),
             Some(Callee::Code(_)) => true,
             Some(Callee::Unknown) | None => false,
@@ -217,7 +230,11 @@ impl Program {
             }
         };
         let calls = Calls::of(&bytecode, self.dialect);
-        let site = |call: &CallInstruction| (call.offset, callee(call).unwrap_or(Callee::Unknown));
+        let site = |call: &CallInstruction| Site {
+            offset: call.offset,
+            callee: callee(call).unwrap_or(Callee::Unknown),
+            resumes: call.resumes,
+        };
         let sites = calls.instructions.iter().map(site).collect();
         Some(Code {
             name,
