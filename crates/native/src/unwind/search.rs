@@ -38,7 +38,12 @@ pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<u64> {
     let size = (walk.arch.below_frame_pointer)(&mut code, running.start, running.at)?;
     let fp = frame.sp.get().checked_add(size)?;
     let (_, pc) = record(walk, fp)?;
-    is_called_before(walk, Some(&running), pc).then_some(fp)
+    // The call may have been of a function that has jumped to this one.
+    let is_call = matches!(
+        walk.call_before(RemoteAddr::new(pc)),
+        Some(Call::To(_) | Call::Somewhere)
+    );
+    is_call.then_some(fp)
 }
 
 /// What may be frame records above a frame's SP, nearest first: values that

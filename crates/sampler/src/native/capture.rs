@@ -17,14 +17,17 @@ pub struct Capture {
     tid: Tid,
     areas: Arc<Areas>,
     expected: Option<Expected>,
+    /// The most to copy.
+    limit: u64,
     content: Option<Content>,
     /// At least as long as the copy.
     buffer: Vec<u8>,
 }
 
-/// Where a thread's stack ended when it was last unwound to its root. All
-/// stacks of a thread end at the same address, unless it switches between
-/// stacks: then they lie in other areas.
+/// How far up a thread's stack was in use when it was last unwound: to the
+/// root, or if that was not in the copy, beyond it. All stacks of a thread end
+/// at the same address, unless it switches between stacks: then they lie in
+/// other areas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Expected {
     /// The end of the area.
@@ -55,9 +58,14 @@ pub enum CaptureError {
     NoPosition,
 }
 
-/// The most that is copied of a stack. That takes some 18 µs, for which a
-/// running thread stands still.
-const MAX: u64 = 256 << 10;
+/// The most that is copied of a stack of which it is not known how much is in
+/// use. That takes some 18 µs, for which a running thread stands still.
+const MAX_UNKNOWN: u64 = 256 << 10;
+
+/// The most that is copied of any. Of a recursion through C that was not found
+/// to its root before, and of a thread that waits, more than the above may be
+/// wanted: 60 calls of `sorted` in each other have 262 KB.
+pub(super) const MAX_COPY: u64 = 1 << 20;
 
 /// What a function may use below SP without moving it: 128 bytes in the System
 /// V ABI of x86_64 (3.2.2). Unwind information may refer to it.
@@ -75,6 +83,7 @@ impl Capture {
         Self {
             tid,
             areas: Arc::clone(areas),
+            limit: MAX_UNKNOWN,
             expected,
             content: None,
             buffer,
@@ -103,6 +112,7 @@ impl Capture {
         memory: &dyn Memory,
     ) -> Result<(), CaptureError> {
         self.content = None;
+        self.limit = MAX_UNKNOWN;
         let (pc, registers) = machine::of_prstatus(prstatus).ok_or(CaptureError::Registers)?;
         self.fill(pc, &registers, memory)
     }
@@ -122,6 +132,7 @@ impl Capture {
         if syscall.sp.is_null() || syscall.pc.is_null() {
             return Err(CaptureError::NoPosition);
         }
+        self.limit = MAX_COPY;
         self.fill(syscall.pc, &machine::of_syscall(syscall), memory)
     }
 
@@ -160,12 +171,15 @@ impl Capture {
         memory: &dyn Memory,
     ) -> Result<(RemoteAddr, usize), ReadError> {
         let known = self.expected.filter(|e| e.area_end == area.end);
+        if known.is_some() {
+            self.limit = MAX_COPY;
+        }
         let end = known.map_or(area.end, |expected| expected.end);
         let most = area.end.get().saturating_sub(start.get());
         let wanted = end
             .checked_sub(sp.max(start))
             .map(|_| end.get() - start.get());
-        let len = wanted.unwrap_or(most).min(most).min(MAX);
+        let len = wanted.unwrap_or(most).min(most).min(self.limit);
         match self.copy(start, 0, len, memory) {
             Ok(len) => Ok((start, len)),
             // The area has become smaller.
@@ -186,7 +200,7 @@ impl Capture {
         let first = page.offset(PAGE).get().wrapping_sub(start.get());
         let mut len = self.copy(start, 0, first, memory)?;
         let (mut step, mut growing) = (PAGE, true);
-        while (len as u64) < MAX && step >= PAGE {
+        while (len as u64) < self.limit && step >= PAGE {
             match self.copy(start, len, step, memory) {
                 Ok(more) => len = more,
                 Err(_) => growing = false,
@@ -204,7 +218,7 @@ impl Capture {
         len: u64,
         memory: &dyn Memory,
     ) -> Result<usize, ReadError> {
-        let end = there.saturating_add(usize::try_from(len.min(MAX)).unwrap_or(0));
+        let end = there.saturating_add(usize::try_from(len.min(MAX_COPY)).unwrap_or(0));
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }

@@ -33,7 +33,7 @@ use firefinch_native::{Frame, Limits, Outcome, StackCopy, Status, Truncation, Un
 use firefinch_process::{AccessError, Activity, Process, ProcessMemory, Thread, Tid};
 use hashbrown::HashMap;
 
-use self::capture::{Content, Expected};
+use self::capture::{Content, Expected, MAX_COPY};
 use self::map::{Change, Map};
 use self::names::Names;
 use self::off_stack::OffStack;
@@ -206,20 +206,28 @@ impl Native {
 
     /// Remembers where the thread's stack ends.
     fn learn(&mut self, tid: Tid, content: &Content, outcome: &Outcome) {
-        let root = self.frames.last().map(|frame| frame.sp);
-        let area = content.area.filter(|_| outcome.status == Status::Rooted);
-        let end = root
-            .zip(area)
-            .filter(|(root, area)| (content.start..area.end).contains(root));
+        let copied = content.start.offset(content.len as u64);
+        let end = content.area.and_then(|area| {
+            let root = self.frames.last()?.sp;
+            let end = match outcome.status {
+                Status::Rooted if (content.start..area.end).contains(&root) => root.offset(SLACK),
+                Status::Truncated(Truncation::MemoryMissing(addr))
+                    if addr.offset(8) > copied && addr < content.start.offset(MAX_COPY) =>
+                {
+                    area.end
+                }
+                _ => return None,
+            };
+            Some(Expected {
+                area_end: area.end,
+                end: end.min(area.end),
+            })
+        });
         match end {
-            Some((root, area)) => {
+            Some(expected) => {
                 if self.expected.len() >= MAX_EXPECTED {
                     self.expected.clear();
                 }
-                let expected = Expected {
-                    area_end: area.end,
-                    end: root.offset(SLACK).min(area.end),
-                };
                 self.expected.insert(tid, expected);
             }
             None => drop(self.expected.remove(&tid)),

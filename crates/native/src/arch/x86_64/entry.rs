@@ -2,7 +2,7 @@
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::decode::{decode, immediate, number};
+use super::decode::{decode, immediate, memory, number};
 use super::{RBP, RSP, X86_64};
 use crate::ImageAddress;
 use crate::image::Code;
@@ -79,6 +79,10 @@ impl Frame {
                 let by = immediate(instruction)?;
                 self.grow(by)?;
             }
+            Mnemonic::Lea if is_sp => match memory(instruction)? {
+                (RSP, by) => self.grow(by.checked_neg()?)?,
+                _ => return None,
+            },
             Mnemonic::Push => {
                 self.grow(8)?;
                 if !self.settled
