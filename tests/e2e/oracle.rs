@@ -46,60 +46,65 @@ impl Oracle {
     }
 
     /// What is impossible about a stack.
-    fn objection(&self, stack: &[(String, u64)]) -> Option<String> {
+    fn objection(&self, stack: &[Place]) -> Option<String> {
         let (first, _) = stack.first()?;
         if !self.roots.contains(first) {
             return Some(format!("begins with {first}"));
         }
         for pair in stack.windows(2) {
             let ((caller, line), (callee, _)) = (&pair[0], &pair[1]);
-            if !self
-                .edges
-                .contains(&(caller.clone(), *line, callee.clone()))
-            {
-                return Some(format!("{caller}:{line} calls {callee}"));
+            let mut edges = self.edges.iter();
+            let is_made = edges.any(|(from, at, to)| {
+                from == caller && to == callee && line.is_none_or(|line| line == *at)
+            });
+            if !is_made {
+                return Some(format!("{caller}:{line:?} calls {callee}"));
             }
         }
-        let last = stack.last()?;
-        (!self.leaves.contains(last)).then(|| format!("ends in {last:?}"))
+        let (last, at) = stack.last()?;
+        let mut leaves = self.leaves.iter();
+        let can_be = leaves.any(|(name, line)| name == last && at.is_none_or(|at| at == *line));
+        (!can_be).then(|| format!("ends in {last}:{at:?}"))
     }
 }
 
-/// Function and line of `Class.function (file:line)`.
-fn place(label: &str) -> (String, u64) {
+/// Function and line; a few instructions at the end of loops and generators
+/// belong to no line.
+type Place = (String, Option<u64>);
+
+/// That of `Class.function (file:line)`.
+fn place(label: &str) -> Place {
     let (name, rest) = label.split_once(" (").expect("a place");
-    let line = rest
-        .trim_end_matches(')')
-        .rsplit_once(':')
-        .expect("a line")
-        .1;
+    let line = rest.trim_end_matches(')').rsplit_once(':');
+    let line = line.map(|(_, line)| line.parse().expect("a number"));
     let name = name.rsplit('.').next().unwrap();
-    (name.to_owned(), line.parse().expect("a number"))
+    (name.to_owned(), line)
 }
 
 /// Records the churn with these options and looks at every stack.
-fn true_edges(python: &Interpreter, program: &str, levels: &[&str], options: &[&str]) {
-    let target = Target::start_with(python, program, &["--threads", "1"]).settled();
+fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) {
+    let target = Target::start_with(python, churn.program, &["--threads", "1"]).settled();
     let oracle = Oracle::of(&target.truth);
     let mut asked = vec!["-d", "2", "-r", "1000"];
     asked.extend(options);
     let (collapsed, run) = record(&target, &asked);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut count_wrong) = (Vec::new(), 0);
     for (frames, count) in &collapsed.stacks {
         let stack: Vec<_> = frames.iter().map(|frame| place(frame)).collect();
         if let Some(objection) = oracle.objection(&stack) {
+            count_wrong += count;
             wrong.push(format!("{count} times {objection}: {}", frames.join(";")));
         }
     }
     let total = collapsed.total();
     assert!(
-        wrong.is_empty(),
+        count_wrong as f64 <= churn.tolerated * total as f64,
         "of {total}:\n{}\n{}",
         wrong.join("\n"),
         run.stderr
     );
     assert!(total > 0, "{run:#?}");
-    assert!(reaches_everything(&collapsed, levels), "{collapsed:#?}");
+    assert!(reaches_everything(&collapsed, churn.levels), "{collapsed:#?}");
 }
 
 /// Whether functions of every level were seen: a sampler that only ever sees
@@ -110,17 +115,42 @@ fn reaches_everything(collapsed: &Collapsed, levels: &[&str]) -> bool {
     })
 }
 
-/// The levels of oracle_calls.py.
-const CALLS: &[&str] = &["driver", "c_", "d_", "e_"];
-/// Those of oracle_generators.py. Whoever goes through a generator is hardly
-/// ever the innermost.
-const GENERATORS: &[&str] = &["c_", "g_"];
+/// A program that does nothing but call.
+#[derive(Debug)]
+struct Churn {
+    program: &'static str,
+    /// What the innermost functions of all levels begin with.
+    levels: &'static [&'static str],
+    /// The share of stacks that may be wrong.
+    tolerated: f64,
+}
+
+const CALLS: Churn = Churn {
+    program: "oracle_calls.py",
+    levels: &["driver", "c_", "d_", "e_"],
+    tolerated: 0.0,
+};
+
+/// Whoever goes through a generator is hardly ever the innermost.
+const GENERATORS: Churn = Churn {
+    program: "oracle_generators.py",
+    levels: &["c_", "g_"],
+    tolerated: 0.0,
+};
+
+/// Without a stop a generator that is asked again every microsecond comes back
+/// while it is looked at: see "Limits" in README. Without any proof of such
+/// calls it is one stack in three to fifteen.
+const MOVING_GENERATORS: Churn = Churn {
+    tolerated: 0.03,
+    ..GENERATORS
+};
 
 /// With --blocking, no stack has an edge that the program does not have.
 #[test]
 fn blocking() {
     for_every("oracle-blocking", |python| {
-        true_edges(python, "oracle_calls.py", CALLS, &["--blocking"]);
+        true_edges(python, &CALLS, &["--blocking"]);
     });
 }
 
@@ -128,7 +158,7 @@ fn blocking() {
 #[test]
 fn nonblocking() {
     for_every("oracle-nonblocking", |python| {
-        true_edges(python, "oracle_calls.py", CALLS, &[]);
+        true_edges(python, &CALLS, &[]);
     });
 }
 
@@ -136,7 +166,7 @@ fn nonblocking() {
 #[test]
 fn generators() {
     for_every("oracle-generators", |python| {
-        true_edges(python, "oracle_generators.py", GENERATORS, &[]);
+        true_edges(python, &MOVING_GENERATORS, &[]);
     });
 }
 
@@ -144,6 +174,6 @@ fn generators() {
 #[test]
 fn generators_blocking() {
     for_every("oracle-generators-blocking", |python| {
-        true_edges(python, "oracle_generators.py", GENERATORS, &["--blocking"]);
+        true_edges(python, &GENERATORS, &["--blocking"]);
     });
 }

@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use firefinch_memory::RemoteAddr;
 
+use super::data_stack::Order;
 use super::{Position, RawFrame};
 
 /// The calls that are known to happen: who calls whom, from which instruction.
@@ -22,6 +23,8 @@ pub(super) struct Calls {
     /// Callers that named a callee which they are not known to call: how often,
     /// and since which stack.
     named: HashMap<Call, (u8, u64)>,
+    /// Calls that were observed: how often in each order, and since which stack.
+    observed: HashMap<Call, (u8, u8, u64)>,
     /// Stacks looked at.
     stacks: u64,
 }
@@ -33,6 +36,9 @@ pub(super) struct Calls {
 /// soon.
 const NAMED: u8 = 3;
 const NAMED_WITHIN: u64 = 1024;
+
+/// Times that a call must have been observed in each order, within as many.
+const OBSERVED: u8 = 2;
 
 /// A caller's code object and instruction, and the callee's code object; nulls
 /// for the oldest frame, which nobody calls.
@@ -75,16 +81,6 @@ impl Calls {
 
     /// The caller itself names this callee.
     pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
-        let is_new = !self.places.contains(&(caller.code, caller.position));
-        self.hear(caller, callee, is_new);
-    }
-
-    /// This call was seen by a look that may be wrong, if seldom.
-    pub(super) fn observed(&mut self, caller: &RawFrame, callee: &RawFrame) {
-        self.hear(caller, callee, false);
-    }
-
-    fn hear(&mut self, caller: &RawFrame, callee: &RawFrame, at_once: bool) {
         let call = call(Some(caller), callee);
         if self.named.len() >= MAX_KNOWN {
             self.named.clear();
@@ -95,7 +91,31 @@ impl Calls {
             (*times, *since) = (0, now);
         }
         *times = times.saturating_add(1);
-        if *times >= NAMED || at_once {
+        let place = (caller.code, caller.position);
+        if *times >= NAMED || !self.places.contains(&place) {
+            self.known.insert(call);
+            self.places.insert(place);
+        }
+    }
+
+    /// This call was seen by a look that may be wrong, if seldom: it is believed
+    /// when it was seen several times in each order.
+    pub(super) fn observed(&mut self, caller: &RawFrame, callee: &RawFrame, order: Order) {
+        let call = call(Some(caller), callee);
+        if self.observed.len() >= MAX_KNOWN {
+            self.observed.clear();
+        }
+        let now = self.stacks;
+        let seen = self.observed.entry(call).or_insert((0, 0, now));
+        if now.wrapping_sub(seen.2) > NAMED_WITHIN {
+            *seen = (0, 0, now);
+        }
+        let times = match order {
+            Order::Same => &mut seen.0,
+            Order::Reversed => &mut seen.1,
+        };
+        *times = times.saturating_add(1);
+        if seen.0.min(seen.1) >= OBSERVED {
             self.known.insert(call);
             self.places.insert((caller.code, caller.position));
         }

@@ -58,6 +58,7 @@ use known::{Known, Link, MAX_CHUNK};
 pub(super) use look::Look;
 use loops::Loops;
 use newest::Fit;
+pub(super) use proof::Order;
 
 /// Reads stacks that lie in data-stack chunks.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub(super) struct DataStack {
     threads: HashMap<RemoteAddr, Known>,
     look: Look,
     proof: Look,
+    /// Looks that may still be taken to prove calls for this sample.
+    proofs_left: usize,
     plan: Vec<(RemoteAddr, usize)>,
     /// Of the stack that was followed last.
     loops: Loops,
@@ -162,6 +165,7 @@ impl DataStack {
             threads: HashMap::new(),
             look: Look::default(),
             proof: Look::default(),
+            proofs_left: 0,
             plan: Vec::new(),
             loops: Loops::new(layout),
             c_frames: CFrames::new(layout),
@@ -232,6 +236,7 @@ impl DataStack {
             return Ok(first.stack(Vec::new(), &Loops::default()));
         }
         self.calls.begin();
+        self.proofs_left = proof::BUDGET;
         let mut failure = StackError::Torn;
         // The first stack at that depth, held for a call that is not known yet.
         let mut candidate: Option<RawStack> = None;

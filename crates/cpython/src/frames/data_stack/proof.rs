@@ -10,8 +10,8 @@
 //! these two frames, each twice, in turn. If they were the same both times, they
 //! were so in between, unless both have gone round and come back meanwhile. A
 //! look that took longer than it must leaves time for that, and proves nothing;
-//! and a few such looks have to agree. What goes round within two microseconds,
-//! the time of such a look, still comes through.
+//! and a few such looks have to agree, in both [orders](Order). What goes round
+//! within two microseconds, the time of such a look, may still come through.
 
 use std::time::Instant;
 
@@ -22,8 +22,19 @@ use super::known::Known;
 use super::look::Look;
 use crate::frames::RawFrame;
 
-/// How often a call is looked at to be proved, for one stack.
-const TRIES: usize = 6;
+/// How often a call is looked at to be proved.
+const TRIES: usize = 8;
+/// How often calls are, for one sample.
+pub(super) const BUDGET: usize = 32;
+
+/// In which order the two frames are copied for the second time. What goes
+/// round is met in the same place by one of them if it takes just as long as
+/// that, and not by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Order {
+    Same,
+    Reversed,
+}
 
 impl DataStack {
     /// Whether a call is one of those that need a proof.
@@ -40,12 +51,17 @@ impl DataStack {
         caller: &RawFrame,
         callee: &RawFrame,
     ) {
-        for _ in 0..TRIES {
-            if self.calls.know_call(caller, callee) {
+        for turn in 0..TRIES {
+            let order = match turn % 2 {
+                0 => Order::Same,
+                _ => Order::Reversed,
+            };
+            if self.calls.know_call(caller, callee) || self.proofs_left == 0 {
                 return;
             }
-            if let Some((caller, callee)) = self.observe(memory, known, caller, callee) {
-                self.calls.observed(&caller, &callee);
+            self.proofs_left -= 1;
+            if let Some((caller, callee)) = self.observe(memory, known, (caller, callee), order) {
+                self.calls.observed(&caller, &callee, order);
             }
         }
     }
@@ -55,8 +71,8 @@ impl DataStack {
         &mut self,
         memory: &dyn Memory,
         known: &mut Known,
-        caller: &RawFrame,
-        callee: &RawFrame,
+        (caller, callee): (&RawFrame, &RawFrame),
+        order: Order,
     ) -> Option<(RawFrame, RawFrame)> {
         let span = self.frame.span;
         let decode = |look: &Look, addr| self.frame.decode(addr, look.slice(addr, span)?);
@@ -68,10 +84,13 @@ impl DataStack {
             true => (caller.addr, callee.addr),
             false => (callee.addr, caller.addr),
         };
-        let mut plan = vec![(generator, span), (other, span)];
-        plan.extend(between.map(|addr| (addr, span)));
-        let second = plan.len();
+        let mut plan: Vec<_> = between.map(|addr| (addr, span)).into_iter().collect();
         plan.extend([(generator, span), (other, span)]);
+        let second = plan.len();
+        plan.extend(match order {
+            Order::Same => [(generator, span), (other, span)],
+            Order::Reversed => [(other, span), (generator, span)],
+        });
         let begun = Instant::now();
         let filled = self.proof.take_twice(memory, &plan, second..second + 2);
         if !known.pace.take_proof(begun.elapsed()) || filled < plan.len() {
