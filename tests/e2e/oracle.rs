@@ -104,7 +104,10 @@ fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) {
         run.stderr
     );
     assert!(total > 0, "{run:#?}");
-    assert!(reaches_everything(&collapsed, churn.levels), "{collapsed:#?}");
+    assert!(
+        reaches_everything(&collapsed, churn.levels),
+        "{collapsed:#?}"
+    );
 }
 
 /// Whether functions of every level were seen: a sampler that only ever sees

@@ -132,6 +132,9 @@ const MAX_THREAD_STATE: u64 = 1 << 12;
 /// Looks after the first for which a thread that seems neither to execute nor
 /// to wait must show the same to be believed: it takes long to release something.
 const STILL: usize = 2;
+/// Looks in a row at which nothing has changed, after which nothing has moved:
+/// what goes round is met elsewhere by one of them.
+const STANDING: usize = 6;
 /// The newest frames, which may have called or returned while they were copied.
 const MOVING: usize = 4;
 /// Times that a look is planned anew because the stack was not where it was.
@@ -248,6 +251,8 @@ impl DataStack {
         let mut last: Option<Vec<RawFrame>> = None;
         // What a thread stood still in that is of no mark, and for how many looks.
         let mut still: (Vec<RawFrame>, usize) = Default::default();
+        // For how many looks nothing at all has changed.
+        let mut standing = 0;
         for turn in 0..LOOKS {
             let seen = match turn {
                 0 => first,
@@ -280,8 +285,13 @@ impl DataStack {
                 }
             };
             if let Some(last) = last.filter(|_| fit != Fit::Unmarked) {
-                let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
-                self.calls.learn(&last, &frames, crosses);
+                standing = match last == frames {
+                    true => standing + 1,
+                    false => 0,
+                };
+                let needs_proof =
+                    |a: &RawFrame, b: &RawFrame| standing < STANDING && Self::crosses(known, a, b);
+                self.calls.learn(&last, &frames, needs_proof);
             }
             let stack = seen.stack(frames.clone(), &self.loops);
             if self.believes(memory, known, seen, fit, &frames) {
