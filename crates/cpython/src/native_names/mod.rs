@@ -22,7 +22,7 @@ pub enum NativeRole {
     /// are [machinery](Self::Machinery).
     Loop,
     /// What lies between two loops: calls, descriptors, slots, generators that
-    /// are resumed, frames that are made and released.
+    /// are resumed, frames that are made and released, source text that is run.
     Machinery,
     /// What lies below the oldest loop: `main`, `Py_RunMain`, thread start.
     /// Outside the interpreter that counts only for the oldest frames of a stack.
@@ -124,6 +124,7 @@ mod tests {
             ("slot_inherited", NativeRole::Other),
             ("_TAIL_CALL_CALL_PY_EXACT_ARGS", NativeRole::Machinery),
             ("pymain_run_python.constprop.0", NativeRole::Startup),
+            ("PyRun_SimpleFileExFlags", NativeRole::Machinery),
             ("list_sort_impl", NativeRole::Other),
             ("gc_collect_main", NativeRole::Other),
             ("take_gil", NativeRole::Other),

@@ -432,6 +432,13 @@ pub(super) const INTERPRETER: &[Functions] = &[
     functions(Machinery, "Python/perf_trampoline.c", &[
         ("py_trampoline_evaluator", (3, 12), (3, 15)),
     ]),
+    functions(Machinery, "Python/pythonrun.c", &[
+        ("PyRun_*", (2, 7), (3, 15)),
+        ("_PyRun_*", (3, 10), (3, 15)),
+        ("run_eval_code_obj", (3, 12), (3, 15)),
+        ("run_mod", (3, 8), (3, 15)),
+        ("run_pyc_file", (3, 13), (3, 15)),
+    ]),
     functions(Machinery, "Python/sysmodule.c", &[
         ("call_trampoline", (3, 13), (3, 15)),
         ("profile_trampoline", (2, 7), (3, 15)),
@@ -451,13 +458,6 @@ pub(super) const INTERPRETER: &[Functions] = &[
     ]),
     functions(Startup, "Programs/python.c", &[
         ("main", (2, 7), (3, 15)),
-    ]),
-    functions(Startup, "Python/pythonrun.c", &[
-        ("PyRun_*", (2, 7), (3, 15)),
-        ("_PyRun_*", (3, 10), (3, 15)),
-        ("run_eval_code_obj", (3, 12), (3, 15)),
-        ("run_mod", (3, 8), (3, 15)),
-        ("run_pyc_file", (3, 13), (3, 15)),
     ]),
     functions(Startup, "Python/thread_pthread.h", &[
         ("pythread_wrapper", (2, 7), (3, 15)),
