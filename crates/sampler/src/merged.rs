@@ -4,7 +4,7 @@ use firefinch_cpython::{Place, RawLoop};
 use firefinch_native::Status;
 
 use crate::fold::{Fold, Shown};
-use crate::native::{Activation, Merged, NativePlace, NativeStack, merge};
+use crate::native::{Activation, Merged, NativePlace, NativeStack, Role, merge};
 
 /// One frame of a stack of Python and native frames.
 #[derive(Clone, Debug)]
@@ -61,7 +61,12 @@ impl MergedStack {
                     let Some(frame) = frames.get(index) else {
                         continue;
                     };
-                    let functions = (0..frame.place.symbols.len()).rev();
+                    // Of what is inlined only what does some work.
+                    let place = &frame.place;
+                    let called = place.symbols.len().saturating_sub(1);
+                    let works = |at: &usize| place.roles.get(*at) == Some(&Role::Other);
+                    let is_shown = |at: &usize| all || *at == called || works(at);
+                    let functions = (0..place.symbols.len()).rev().filter(is_shown);
                     let function = |at| MergedFrame::Native(Arc::clone(&frame.place), at);
                     self.next.extend(functions.map(function));
                 }

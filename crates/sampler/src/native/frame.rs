@@ -41,6 +41,8 @@ pub struct NativePlace {
     pub module: Arc<str>,
     /// What the code is from; `None` where none is mapped.
     pub origin: Option<Origin>,
-    /// What the function is to the interpreter.
+    /// What the function that is called is to the interpreter.
     pub role: Role,
+    /// The same of each of `symbols`.
+    pub roles: Box<[Role]>,
 }

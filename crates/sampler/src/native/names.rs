@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use super::jit::JitNames;
 use super::machine::ARCH;
 use super::map::Map;
-use super::role::role_of;
+use super::role::roles_of;
 use super::{NativePlace, Role};
 
 /// The names of addresses of one target, each looked up once.
@@ -75,6 +75,7 @@ impl Names {
         {
             let place = NativePlace {
                 role: Role::generated(&name),
+                roles: Box::new([Role::generated(&name)]),
                 symbols: Arc::new([nameless(name, NameSource::JitMap)]),
                 module: module.name().into(),
                 origin: Some(module.origin().clone()),
@@ -86,8 +87,10 @@ impl Names {
         let symbols = self.symbolizer.resolve(module, located.address, objects);
         let own = self.interpreter.as_ref();
         let own = own.filter(|(origin, _)| origin == module.origin());
+        let (roles, role) = roles_of(&symbols, own.map(|(_, version)| *version));
         let place = NativePlace {
-            role: role_of(&symbols, own.map(|(_, version)| *version)),
+            role,
+            roles,
             symbols,
             module: module.name().into(),
             origin: Some(module.origin().clone()),
@@ -105,6 +108,7 @@ impl NativePlace {
             module: NAME.into(),
             origin: None,
             role: Role::Other,
+            roles: Box::new([Role::Other]),
         }
     }
 
