@@ -79,6 +79,9 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     target.lock_holders();
     // The list is newest first; people look for the main thread at the top.
     for index in (0..target.threads().len()).rev() {
+        if target.is_merged_elsewhere(index) {
+            continue;
+        }
         let Some(thread) = target.threads().get(index) else {
             continue;
         };

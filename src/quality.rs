@@ -43,17 +43,23 @@ fn counts(quality: &Quality, joins: Joins, with_python: bool) -> String {
         ));
     }
     if with_python {
-        let all = joins.whole + joins.partial + joins.python_alone;
-        let less = [
-            (joins.partial, "in part"),
-            (joins.python_alone, "Python alone"),
-        ];
-        let less = less.into_iter().filter(|(count, _)| *count > 0);
-        let less = less.map(|(count, word)| format!("{} {word}", grouped(count)));
+        let all = joins.whole + joins.partial + joins.alone.total();
+        let mut less = Vec::new();
+        if joins.partial > 0 {
+            less.push(format!("{} in part", grouped(joins.partial)));
+        }
+        let alone = joins.alone.by_count().into_iter();
+        less.extend(alone.map(|(reason, count)| {
+            format!(
+                "{} without native frames: {}",
+                grouped(count),
+                reason.keyword()
+            )
+        }));
         parts.push(format!(
             "{} merged whole{}",
             percentage(joins.whole, all),
-            in_brackets(&less.collect::<Vec<_>>())
+            in_brackets(&less)
         ));
     }
     parts.join(", ")

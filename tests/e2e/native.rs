@@ -1,21 +1,30 @@
 //! Native stacks: of programs that are not Python, and among Python frames.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use crate::record::assert_callers;
 use crate::support::{
-    Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, for_every, full_dump, programs,
+    Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, for_every, for_every_that,
+    full_dump, programs, true_stack,
 };
 
-/// A program of `tests/targets` in C, compiled with symbols but without line
-/// numbers, as most programs are that one meets.
-fn compiled(program: &str) -> Target {
+/// Compiles a file of `tests/targets` with symbols but without line numbers, as
+/// most programs are that one meets.
+fn compile(source: &str, options: &[&str], output: &Path) {
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O2", "-Wall", "-Wno-unused-result", "-pthread"]);
+    compiler.args(options).arg("-o").arg(output);
+    let compiled = compiler.arg(programs().join(source)).status();
+    assert!(compiled.unwrap().success(), "{source}");
+}
+
+/// A program of `tests/targets` in C.
+fn compiled(source: &str) -> Target {
     let place = Place::below(&Interpreter::all()[0]);
     let output = place.outside().join("program");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O2", "-Wall", "-pthread", "-o"]);
-    let compiled = compiler.arg(&output).arg(programs().join(program)).status();
-    assert!(compiled.unwrap().success());
+    compile(source, &[], &output);
     Target::run(Command::new(&output), place)
 }
 
@@ -135,4 +144,154 @@ fn python_frames_are_the_same() {
             }
         }
     });
+}
+
+/// What lies between Python frames, and how many times.
+const BETWEEN: [(&str, &str); 5] = [
+    ("sort", "30"),
+    ("json", "5"),
+    ("re", "60"),
+    ("reduce", "60"),
+    ("ctypes", "10"),
+];
+
+/// Debian's own interpreters have no names for functions that are not exported;
+/// where others of its packages are used, so are their debug symbols.
+fn has_symbols(python: &Interpreter) -> bool {
+    !["3.13-static", "3.14-loader", "3.11-static"].contains(&&*python.name)
+}
+
+/// Functions of C that were called from Python and call Python are shown above
+/// the line that called them, sixty times one above the other if need be.
+#[test]
+fn callbacks() {
+    for_every("native-callbacks", |python| {
+        for between in BETWEEN {
+            let target = Target::start_with(python, "callbacks.py", &[between.0, between.1]);
+            let target = target.settled();
+            let stack = true_stack(&target.truth["stack"]);
+            let through = &target.truth["through"].as_array().unwrap();
+            for native in ["--native", "--native=all"] {
+                let pid = target.pid_arg();
+                let run = firefinch(["dump", "--full-filenames", native, &pid]).succeeded();
+                assert!(run.stderr.contains("100 % merged whole"), "{run:#?}");
+                let dump = Dump::parse(&run.stdout);
+                let thread = dump.only();
+                thread.assert_stack(&stack);
+                if native == "--native" && !has_symbols(python) {
+                    continue;
+                }
+                for callers in native_callers(thread, "called") {
+                    let known = |name: &&str| through.iter().any(|one| one == name);
+                    let shown = callers.iter().any(known);
+                    let is_there = !has_symbols(python) && !callers.is_empty();
+                    assert!(shown || is_there, "{between:?} {native} {thread:#?}");
+                }
+            }
+        }
+    });
+}
+
+/// For each frame of a Python function the native ones that called it.
+fn native_callers<'a>(thread: &'a Thread, function: &str) -> Vec<Vec<&'a str>> {
+    let at = |at: &usize| {
+        let frame = &thread.merged[*at];
+        frame.name == function && frame.python().is_some()
+    };
+    let callers = |at: usize| {
+        let below = thread.merged[at + 1..].iter();
+        let native = below.take_while(|frame| frame.python().is_none());
+        native.map(|frame| &*frame.name).collect()
+    };
+    (0..thread.merged.len()).filter(at).map(callers).collect()
+}
+
+/// A thread that a library has started for itself is there by its name, and has
+/// its share beside the threads of Python.
+#[test]
+fn threads_of_a_library() {
+    let can = |python: &Interpreter| !python.is_elsewhere() && has_symbols(python);
+    for_every_that("native-threads", can, |python| {
+        let place = Place::below(python);
+        let library = place.outside().join("native_threads.so");
+        compile("native_threads.c", &["-shared", "-fPIC"], &library);
+        let library = library.to_str().unwrap();
+        let target = Target::start_with(python, "native_threads.py", &[library]).settled();
+        let dump = firefinch(["dump", "-n", &target.pid_arg()]).succeeded();
+        let dump = Dump::parse(&dump.stdout);
+        assert!(
+            functions(dump.thread("grinder")).contains(&"grind"),
+            "{dump:#?}"
+        );
+        let lingers = dump.thread("lingerer");
+        assert!(functions(lingers).contains(&"linger"), "{dump:#?}");
+        assert_eq!(lingers.state, "waiting in pause");
+        // Not what Python frames are there for.
+        assert_eq!(full_dump(&target).threads.len(), 2);
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("out.txt");
+        let (file, pid) = (file.to_str().unwrap(), target.pid_arg());
+        // As many of each as there would be on processors of their own.
+        let args = [
+            "record", "-ntr", "200", "-d", "1.5", "--mode", "wall", "-o", file, &pid,
+        ];
+        let run = firefinch(args).succeeded();
+        let collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
+        let of = |name: &str| collapsed.count(|frames| frames[0].contains(name));
+        let (grinds, busy) = (of("\"grinder\""), of("\"busy\""));
+        assert!(grinds > 0 && busy > 0, "{run:#?} {collapsed:#?}");
+        // A sample is lost if a thread gets no processor to stop on.
+        let lost = run.stderr.contains("not stopped");
+        let equal = grinds.abs_diff(busy) * 10 <= busy;
+        assert!(equal || lost, "{grinds} and {busy}: {run:#?}");
+        assert_eq!(of("\"lingerer\""), 0, "{collapsed:#?}");
+    });
+}
+
+/// A thread that waits is never interrupted: system calls that would end with
+/// EINTR do not, however often their native stacks are looked at.
+#[test]
+fn no_wait_is_interrupted() {
+    let mut target = compiled("interrupted.c").settled();
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("out.txt");
+    let (file, pid) = (file.to_str().unwrap(), target.pid_arg());
+    let run = firefinch(["record", "-ni", "-r", "500", "-d", "10", "-o", file, &pid]).succeeded();
+    let collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
+    for function in ["wait_for_events", "receive", "wait_for_signals"] {
+        assert!(collapsed.count_of(function) > 0, "{run:#?} {collapsed:#?}");
+    }
+    for _ in 0..20 {
+        firefinch(["dump", &pid]).succeeded();
+    }
+    target.tell("\n");
+    assert_eq!(target.line_after("interrupted "), "0 0 0");
+}
+
+/// In a recording with native frames every Python frame stands above its caller
+/// at its line, and no sample is lost for them.
+#[test]
+fn recording_of_python() {
+    for_every("native-record", |python| {
+        let target = Target::start(python, "shares.py").settled();
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("out.txt");
+        let (file, pid) = (file.to_str().unwrap(), target.pid_arg());
+        let run = firefinch(["record", "-n", "-r", "200", "-d", "1", "-o", file, &pid]).succeeded();
+        assert!(run.stderr.contains(" 0 lost;"), "{run:#?}");
+        let mut collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
+        assert!(collapsed.total() > 0, "{run:#?}");
+        let with_native = |frames: &[String]| frames.iter().any(|frame| !is_python(frame));
+        assert!(collapsed.count(with_native) > 0, "{collapsed:#?}");
+        for (frames, _) in &mut collapsed.stacks {
+            frames.retain(|frame| is_python(frame));
+        }
+        assert_callers(&target, &collapsed);
+    });
+}
+
+/// Whether a label is that of a Python frame, in these tests.
+fn is_python(label: &str) -> bool {
+    let place = label.rsplit_once(" (").map_or("", |(_, place)| place);
+    place.contains(".py:")
 }

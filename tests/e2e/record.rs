@@ -85,7 +85,7 @@ fn shares() {
 }
 
 /// Below each function stands the one that calls it, at the line of the call.
-fn assert_callers(target: &Target, collapsed: &Collapsed) {
+pub(crate) fn assert_callers(target: &Target, collapsed: &Collapsed) {
     let caller = target.truth["caller"].as_str().unwrap();
     let caller = format!("{caller} (shares.py:{})", target.truth["calls"]);
     for (frames, _) in &collapsed.stacks {

@@ -16,6 +16,24 @@ pub(crate) enum MergedFrame {
     Native(Arc<NativePlace>, usize),
 }
 
+/// The Python frames that a native stack runs.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    /// Newest first.
+    places: Vec<Place>,
+    /// Newest first; together they run all of the places.
+    loops: Vec<RawLoop>,
+}
+
+impl Runs {
+    /// Adds those of a thread state that are older than all before, where they
+    /// stand, oldest first, and the loops that run them, newest first.
+    pub(crate) fn add(&mut self, places: &[Place], loops: &[RawLoop]) {
+        self.places.extend(places.iter().rev().cloned());
+        self.loops.extend_from_slice(loops);
+    }
+}
+
 /// A thread's merged stack, kept from one look at it to the next.
 #[derive(Debug, Default)]
 pub(crate) struct MergedStack {
@@ -30,32 +48,29 @@ impl MergedStack {
         &self.frames
     }
 
-    /// Takes in what was read now, with the places of the Python frames, oldest
-    /// first, and the loops that run them, newest first: how many of the oldest
-    /// frames are as before, and whether some could not be matched.
+    /// Takes in what was read now: how many of the oldest frames are as before,
+    /// and whether some could not be matched.
     pub(crate) fn update(
         &mut self,
         native: &NativeStack,
-        places: &[Place],
-        loops: &[RawLoop],
+        runs: &Runs,
         shown: Shown,
     ) -> (usize, bool) {
         let frames = &native.frames;
         self.activations.clear();
         self.activations.extend(frames.iter().map(Activation::from));
         let rooted = native.outcome.status == Status::Rooted;
-        let merged = merge(&self.activations, rooted, loops);
+        let merged = merge(&self.activations, rooted, &runs.loops);
         self.next.clear();
         let fold = Fold::new(frames, &merged.loops);
         // A thread that is only starting would have no stack at all.
-        let nothing = places.is_empty() && (0..frames.len()).all(|index| fold.hides(index));
+        let nothing = runs.places.is_empty() && (0..frames.len()).all(|index| fold.hides(index));
         let all = shown == Shown::All || nothing;
         for each in merged.order.iter().rev() {
             match *each {
                 Merged::Python(index) => {
-                    let from_oldest = places.len().checked_sub(index + 1);
-                    let place = from_oldest.and_then(|at| places.get(at));
-                    self.next.extend(place.cloned().map(MergedFrame::Python));
+                    let place = runs.places.get(index).cloned();
+                    self.next.extend(place.map(MergedFrame::Python));
                 }
                 Merged::Native(index) if all || !fold.hides(index) => {
                     let Some(frame) = frames.get(index) else {

@@ -15,6 +15,7 @@ use crate::target::ATTEMPTS;
 #[derive(Debug)]
 pub(crate) struct NativeReader {
     pub(crate) native: Native,
+    memory: Arc<ProcessMemory>,
     stopper: Stopper,
     patience: Duration,
 }
@@ -24,12 +25,9 @@ pub(crate) struct NativeReader {
 pub(crate) struct Sight {
     /// Empty if it could not be filled.
     pub(crate) capture: Capture,
-    /// `None` for a thread without a thread state.
-    pub(crate) python: Option<Result<RawStack, StackError>>,
+    /// Its Python stacks: one for each of its thread states.
+    pub(crate) python: Vec<Result<RawStack, StackError>>,
 }
-
-/// A thread state, and the interpreter that it belongs to.
-pub(crate) type State<'a> = (&'a mut Python, RemoteAddr);
 
 /// A running thread stops within some 20 µs; one that waits for a processor has
 /// to get one first. A recording has other things to do meanwhile.
@@ -48,6 +46,7 @@ impl NativeReader {
     ) -> Result<Self, AccessError> {
         Ok(Self {
             native: Native::new(process, memory)?,
+            memory: Arc::clone(memory),
             stopper: Stopper::new(process)?,
             patience,
         })
@@ -58,8 +57,9 @@ impl NativeReader {
         self.patience = patience;
     }
 
-    /// Reads where a thread stands: one that waits without a stop, which would
-    /// end some system calls with EINTR, and one that runs by stopping it alone.
+    /// Reads where a thread stands, with the stacks of these thread states: one
+    /// that waits without a stop, which would end some system calls with EINTR,
+    /// and one that runs by stopping it alone.
     ///
     /// # Errors
     /// Why it could not be stopped, if it runs; [`StopFailure::Waits`] if it
@@ -67,19 +67,19 @@ impl NativeReader {
     pub(crate) fn read(
         &mut self,
         thread: &Thread,
-        mut state: Option<State<'_>>,
-        memory: &Arc<ProcessMemory>,
+        mut python: Option<&mut Python>,
+        states: &[RemoteAddr],
     ) -> Result<Sight, StopFailure> {
         for _ in 0..WAKES {
+            let python = python.as_deref_mut();
             // What was seen of it before may be milliseconds old.
             if let Ok(Activity::Waiting(_)) = thread.activity() {
-                let sight = self.read_blocked(thread, state.as_mut(), memory);
-                if let Some(sight) = sight {
+                if let Some(sight) = self.read_blocked(thread, python, states) {
                     return Ok(sight);
                 }
                 continue;
             }
-            match self.visit(thread, state.as_mut(), memory) {
+            match self.visit(thread, python, states) {
                 Err(StopFailure::Waits) => {}
                 sight => return sight,
             }
@@ -90,17 +90,22 @@ impl NativeReader {
     fn read_blocked(
         &mut self,
         thread: &Thread,
-        state: Option<&mut State<'_>>,
-        memory: &Arc<ProcessMemory>,
+        python: Option<&mut Python>,
+        states: &[RemoteAddr],
     ) -> Option<Sight> {
+        let memory = &*self.memory;
         let read = || {
-            let (python, state) = state?;
-            let stacks = python.reader()?;
-            // Should it wake up meanwhile, what is read must not be believed
-            // for having stood still.
-            let mut read = || stacks.read(&**memory, *state, Motion::Running);
-            let first = read();
-            Some((1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read())))
+            let Some(stacks) = python.and_then(Python::reader) else {
+                return Vec::new();
+            };
+            let read = |state: &RemoteAddr| {
+                // Should it wake up meanwhile, what is read must not be
+                // believed for having stood still.
+                let mut read = || stacks.read(memory, *state, Motion::Running);
+                let first = read();
+                (1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read()))
+            };
+            states.iter().map(read).collect()
         };
         let (capture, python) = self.native.capture_blocked(thread, read)?;
         Some(Sight { capture, python })
@@ -109,16 +114,13 @@ impl NativeReader {
     fn visit(
         &mut self,
         thread: &Thread,
-        state: Option<&mut State<'_>>,
-        memory: &Arc<ProcessMemory>,
+        mut python: Option<&mut Python>,
+        states: &[RemoteAddr],
     ) -> Result<Sight, StopFailure> {
-        let tid = thread.tid();
-        let mut capture = self.native.capture(tid);
-        let state = state.map(|(python, state)| (python, *state));
-        let (python, state) = state.unzip();
-        let lent = python.and_then(|python| Some((python.lend_reader()?, python)));
-        let (mut reader, python) = lent.unzip();
-        let memory = Arc::clone(memory);
+        let mut capture = self.native.capture(thread.tid());
+        let mut stacks = python.as_mut().and_then(|python| python.lend_reader());
+        let memory = Arc::clone(&self.memory);
+        let states = states.to_vec();
         // What the tracer works with moves to its thread, and back.
         let work = move |visit: Visit<'_>| {
             let read = visit.map(|stopped| {
@@ -126,18 +128,21 @@ impl NativeReader {
                     // An empty capture says that it failed.
                     let _ = capture.fill_stopped(&registers, &*memory);
                 }
-                let stacks = reader.as_mut().zip(state);
-                stacks.map(|(stacks, state)| stacks.read(&*memory, state, Motion::Stopped))
+                let Some(stacks) = &mut stacks else {
+                    return Vec::new();
+                };
+                let read = |state| stacks.read(&*memory, state, Motion::Stopped);
+                states.into_iter().map(read).collect()
             });
-            (capture, reader, read)
+            (capture, stacks, read)
         };
         let deadline = Instant::now() + self.patience;
-        let done = self.stopper.visit(tid, deadline, work);
-        let Some((capture, reader, read)) = done else {
+        let done = self.stopper.visit(thread.tid(), deadline, work);
+        let Some((capture, stacks, read)) = done else {
             return Err(StopFailure::TimedOut);
         };
-        if let (Some(python), Some(reader)) = (python, reader) {
-            python.give_back(reader);
+        if let (Some(python), Some(stacks)) = (python, stacks) {
+            python.give_back(stacks);
         }
         match read {
             Ok(python) => Ok(Sight { capture, python }),

@@ -93,6 +93,9 @@ pub struct Recorder {
 /// threads are: not at each tick where ticks are more frequent.
 const HOUSEKEEPING: Duration = Duration::from_millis(10);
 
+/// How long looking at things for the first time may keep from sampling.
+const PREPARATION: Duration = Duration::from_millis(500);
+
 /// An interpreter that cannot be read for so many ticks is looked for anew: it
 /// may have been mistaken for one while it was starting.
 const PATIENT_TICKS: u32 = 5;
@@ -193,6 +196,8 @@ impl Recorder {
     ) -> End {
         let interval = Duration::from_secs(1) / self.options.rate.get();
         sleep_precisely();
+        // Should that fail, the first tick finds out why.
+        let _ = target.prepare(PREPARATION);
         let mut clock = Clock::start(interval, self.options.duration);
         let end = loop {
             let tick = clock.tick(self.options.duration);
@@ -318,7 +323,7 @@ impl Recorder {
         };
         let activity = thread.activity();
         let holds_gil = target.holds_lock(thread);
-        if !self.wants(target, index, thread) {
+        if target.is_merged_elsewhere(index) || !self.wants(target, index, thread) {
             return;
         }
         let Ok(motion) = motion(moment.stopped.as_ref(), thread) else {

@@ -1,13 +1,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawLoop, RawStack, Resolved};
+use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawStack, Resolved};
 use firefinch_memory::Memory;
 use firefinch_native::Symbol;
 use firefinch_process::Process;
 
 use crate::fold::Shown;
-use crate::merged::{MergedFrame, MergedStack};
+use crate::merged::{MergedFrame, MergedStack, Runs};
 use crate::native::{NativePlace, NativeStack};
 use crate::paths::ShortPaths;
 
@@ -178,17 +178,21 @@ impl KnownStack {
         codes.update(memory, stack, &mut self.resolved)
     }
 
-    /// Merges a native stack of the same moment into it: how many of the oldest
-    /// frames are as before, and whether some could not be matched.
+    /// Where each Python frame stands, oldest first.
+    pub(crate) fn places(&self) -> &[Place] {
+        self.resolved.places()
+    }
+
+    /// Merges a native stack with what it runs: how many of the oldest frames
+    /// are as before, and whether some could not be matched.
     pub(crate) fn merge(
         &mut self,
         native: &NativeStack,
-        loops: &[RawLoop],
+        runs: &Runs,
         shown: Shown,
     ) -> (usize, bool) {
         self.is_merged = true;
-        let places = self.resolved.places();
-        self.merged.update(native, places, loops, shown)
+        self.merged.update(native, runs, shown)
     }
 
     /// There are no native frames this time: how many of the oldest frames are

@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firefinch_cpython::{FindError, Motion, Runtime};
+use firefinch_cpython::{FindError, Motion, RawStack, Runtime};
 use firefinch_memory::{ReadError, RemoteAddr};
 use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question};
+use firefinch_profile::Losses;
 
 use crate::attach::{AttachError, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
+use crate::merged::Runs;
 use crate::native::Quality;
 use crate::native_reader::{DEADLINE, NativeReader};
 use crate::python::Python;
@@ -46,8 +48,8 @@ pub struct Joins {
     pub whole: u64,
     /// Stacks in which some do not.
     pub partial: u64,
-    /// Python stacks without their native frames, which could not be had.
-    pub python_alone: u64,
+    /// Python stacks without their native frames, and why these could not be had.
+    pub alone: Losses,
 }
 
 /// A list of threads that is older than this is not trusted.
@@ -172,6 +174,31 @@ impl Target {
     /// for its own read, and no other need be.
     pub fn is_native(&self) -> bool {
         self.native.is_some()
+    }
+
+    /// Reads each stack once, within `limit`: the first look at a module's symbols
+    /// may take a tenth of a second, which a recording is better without.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub fn prepare(&mut self, limit: Duration) -> Result<(), ReadError> {
+        if self.native.is_none() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.refresh()?;
+        for index in 0..self.threads.list().len() {
+            if begun.elapsed() >= limit {
+                break;
+            }
+            // Whatever cannot be had now is counted when it is missed.
+            let _ = self.read_native(index);
+        }
+        self.joins = Joins::default();
+        if let Some(reader) = &mut self.native {
+            reader.native.forget_quality();
+        }
+        Ok(())
     }
 
     /// How good native stacks were so far; `None` if there were none.
@@ -345,14 +372,26 @@ impl Target {
         &python.holders
     }
 
+    /// Whether the OS thread of the thread at `index` is that of another one,
+    /// which has the merged stack of both.
+    pub fn is_merged_elsewhere(&self, index: usize) -> bool {
+        self.native.is_some() && !self.threads.is_first(index)
+    }
+
     /// Whether the thread held a lock when
     /// [`lock_holders`](Self::lock_holders) were last asked for.
     pub fn holds_lock(&self, thread: &TargetThread) -> bool {
         let holders = self.python.as_ref().map(|python| &python.holders);
-        let state = thread.python.map(|python| python.state);
-        holders
-            .zip(state)
-            .is_some_and(|(holders, state)| holders.contains(&state))
+        let holds = |thread: &TargetThread| {
+            let state = thread.python.map(|python| python.state);
+            holders
+                .zip(state)
+                .is_some_and(|(holders, state)| holders.contains(&state))
+        };
+        match self.native {
+            Some(_) => self.threads.of_same(thread).any(holds),
+            None => holds(thread),
+        }
     }
 
     /// The stack of the thread at `index`. That of a thread that has not run
@@ -427,7 +466,7 @@ impl Target {
                     return Err(lost);
                 }
                 self.read_python(index, Motion::Running)?;
-                self.joins.python_alone += 1;
+                self.joins.alone.add(lost.reason(), 1);
                 let thread = self.threads.get_mut(index);
                 Ok(thread.map_or(0, |thread| thread.stack.stand_alone()))
             }
@@ -435,23 +474,38 @@ impl Target {
     }
 
     fn read_merged(&mut self, index: usize) -> Result<usize, Lost> {
-        let (Some(reader), Some((thread, watched))) =
-            (&mut self.native, self.threads.with_os_thread(index))
+        let (Some(reader), Some((watched, places))) =
+            (&mut self.native, self.threads.os_thread(index))
         else {
             return Err(Lost::NotCaptured);
         };
-        let state = thread.python.map(|python| python.state);
-        let sight = reader.read(watched, self.python.as_mut().zip(state), &self.memory);
+        let threads = self.threads.list();
+        let state = |place: &usize| Some(threads.get(*place)?.python?.state);
+        let states: Vec<RemoteAddr> = places.iter().filter_map(state).collect();
+        let sight = reader.read(watched, self.python.as_mut(), &states);
         let sight = sight.map_err(Lost::NotStopped)?;
         let stack = reader.native.stack(sight.capture);
         let stack = stack.ok_or(Lost::NotCaptured)?;
-        let raw = sight.python.transpose().map_err(Lost::Stack)?;
-        let raw = raw.unwrap_or_default();
-        if let Some(python) = &mut self.python {
-            let update = thread.stack.update(&mut python.codes, &*self.memory, &raw);
-            update.map_err(Lost::Code)?;
+        // Which of them have a state, as there are stacks.
+        let places = places.iter().filter(|place| state(place).is_some());
+        let places: Vec<usize> = places.copied().collect();
+        let mut runs = Runs::default();
+        let raws: Result<Vec<RawStack>, _> = sight.python.into_iter().collect();
+        let mut raws: Vec<(usize, RawStack)> =
+            places.into_iter().zip(raws.map_err(Lost::Stack)?).collect();
+        // The stack grows down: of several the newest is the lowest.
+        raws.sort_by_key(|(_, raw)| raw.loops.first().and_then(|own| own.within));
+        for (place, raw) in raws {
+            if let (Some(python), Some(thread)) = (&mut self.python, self.threads.get_mut(place)) {
+                let update = thread.stack.update(&mut python.codes, &*self.memory, &raw);
+                update.map_err(Lost::Code)?;
+                runs.add(thread.stack.places(), &raw.loops);
+            }
         }
-        let (unchanged, partial) = thread.stack.merge(&stack, &raw.loops, self.shown);
+        let Some(thread) = self.threads.get_mut(index) else {
+            return Err(Lost::NotCaptured);
+        };
+        let (unchanged, partial) = thread.stack.merge(&stack, &runs, self.shown);
         match partial {
             true => self.joins.partial += 1,
             false => self.joins.whole += 1,

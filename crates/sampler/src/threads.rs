@@ -53,11 +53,29 @@ impl Threads {
         self.list.get_mut(index)
     }
 
-    /// The thread at `index`, and the OS thread that it is, if that is watched.
-    pub(crate) fn with_os_thread(&mut self, index: usize) -> Option<(&mut TargetThread, &Thread)> {
-        let thread = self.list.get_mut(index)?;
-        let watched = self.watch.thread(thread.watched?)?;
-        Some((thread, watched))
+    /// The OS thread that the thread at `index` is, if that is watched, and all
+    /// that are the same: more than one where it runs several interpreters.
+    pub(crate) fn os_thread(&self, index: usize) -> Option<(&Thread, &[usize])> {
+        let watched = self.list.get(index)?.watched?;
+        let places = self.places_of.get(watched)?;
+        Some((self.watch.thread(watched)?, places))
+    }
+
+    /// Whether it is the first of those that are the same OS thread.
+    pub(crate) fn is_first(&self, index: usize) -> bool {
+        let places = self.os_thread(index).map(|(_, places)| places);
+        places.is_none_or(|places| places.first() == Some(&index))
+    }
+
+    /// All that are the same OS thread as this one.
+    pub(crate) fn of_same<'a>(
+        &'a self,
+        thread: &'a TargetThread,
+    ) -> impl Iterator<Item = &'a TargetThread> {
+        let places = thread.watched.and_then(|index| self.places_of.get(index));
+        let others = places.into_iter().flatten();
+        let others = others.filter_map(|place| self.list.get(*place));
+        std::iter::once(thread).chain(others)
     }
 
     pub(crate) fn awake(&self) -> &[usize] {

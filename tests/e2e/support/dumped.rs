@@ -151,7 +151,7 @@ impl Frame {
 
     /// It as a frame of Python, if it is one: every program of these tests has
     /// a name that ends so, and nothing else has.
-    fn python(&self) -> Option<TrueFrame> {
+    pub(crate) fn python(&self) -> Option<TrueFrame> {
         let file = self.place.as_ref()?;
         (file.ends_with(".py") || file.starts_with('<')).then(|| TrueFrame {
             name: self.name.clone(),

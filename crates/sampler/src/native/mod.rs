@@ -164,6 +164,11 @@ impl Native {
         &self.quality
     }
 
+    /// Counts anew.
+    pub fn forget_quality(&mut self) {
+        self.quality = Quality::default();
+    }
+
     fn unwind(&mut self, capture: &Capture) -> Option<NativeStack> {
         let (content, copy) = capture.content()?;
         let mut outcome = self.frames_of(content, copy);
