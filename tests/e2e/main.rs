@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
 
+mod blocked;
 mod builds;
 mod cost;
 mod dump;

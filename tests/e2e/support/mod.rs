@@ -4,6 +4,7 @@ mod collapsed;
 mod dumped;
 mod interpreter;
 mod poll;
+mod stopped;
 mod target;
 mod tool;
 mod truth;
@@ -13,6 +14,8 @@ pub(crate) use collapsed::Collapsed;
 pub(crate) use dumped::{Dump, Thread, full_dump};
 pub(crate) use interpreter::{Interpreter, for_every, for_every_that, is_left_out_without_root};
 pub(crate) use poll::{PATIENCE, eventually};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use stopped::stopped;
 pub(crate) use target::{
     Place, Target, copy_programs, interpreter_args, prepare, program_path, programs, python_args,
     to_command,

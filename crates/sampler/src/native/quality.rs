@@ -119,6 +119,7 @@ impl AddAssign<&Self> for Quality {
             *self.truncated.entry(*cut).or_default() += count;
         }
         self.by_frame_pointer += other.by_frame_pointer;
+        self.by_code += other.by_code;
         self.by_search += other.by_search;
         self.frames += other.frames;
         self.unnamed += other.unnamed;
