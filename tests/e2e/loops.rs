@@ -185,7 +185,7 @@ fn between<'a>(stack: &'a [Visible], caller: &str) -> &'a [Visible] {
 #[test]
 fn waiting_threads() {
     for_every("native frames of loops", |python| {
-        let target = Target::start(python, "callbacks.py").settled();
+        let target = Target::start(python, "calls_from_c.py").settled();
         let mut look = Look::at(python, &target);
         let threads = target.truth["threads"].as_object().unwrap();
         let mut seen = 0;
@@ -231,7 +231,7 @@ fn waiting_threads() {
 #[test]
 fn running_thread() {
     for_every("native frames of loops, running", |python| {
-        let target = Target::start_with(python, "callbacks.py", &["--busy"]);
+        let target = Target::start_with(python, "calls_from_c.py", &["--busy"]);
         let mut look = Look::at(python, &target);
         let (_, tid, state) = look.states().swap_remove(0);
         for _ in 0..MOMENTS {
@@ -244,7 +244,7 @@ fn running_thread() {
 #[test]
 fn moving_thread() {
     for_every("loops of a moving stack", |python| {
-        let target = Target::start_with(python, "callbacks.py", &["--busy"]);
+        let target = Target::start_with(python, "calls_from_c.py", &["--busy"]);
         let mut look = Look::at(python, &target);
         let (_, _, state) = look.states().swap_remove(0);
         let mut read = 0;

@@ -1,4 +1,4 @@
-"""The ways of callbacks.py that take Python 3.6."""
+"""The ways of calls_from_c.py that take Python 3.6."""
 import asyncio
 
 
