@@ -1,6 +1,8 @@
+use std::cmp::Reverse;
+
 use firefinch_report::grouped;
-use firefinch_sampler::native::{Cut, Missing, Origin, Quality};
-use firefinch_sampler::{Joins, Target};
+use firefinch_sampler::native::{Cut, Origin};
+use firefinch_sampler::{Tally, Target};
 
 use crate::failure::printable;
 
@@ -10,30 +12,35 @@ const NAMED: usize = 4;
 /// How good the native stacks of a target were, and what would make them better;
 /// `None` if there were none.
 pub(crate) fn quality(target: &Target) -> Option<String> {
-    let quality = target.native_quality()?;
-    let mut lines = vec![counts(&quality, target.joins(), target.runtime().is_some())];
-    lines.extend(without(&quality, "symbols", |missing| missing.unnamed));
-    lines.extend(without(&quality, "unwind tables", |missing| {
-        missing.no_unwind_info
-    }));
+    let tally = target.tally()?;
+    let mut lines = vec![counts(&tally, target.runtime().is_some())];
+    let unnamed = tally.unnamed.iter();
+    let unnamed = unnamed.map(|(origin, (name, count))| (origin, &**name, *count));
+    lines.extend(without("symbols", unnamed.collect()));
+    let modules = tally.quality.modules.iter();
+    let modules = modules.map(|(origin, m)| (origin, &*m.name, m.no_unwind_info));
+    lines.extend(without("unwind tables", modules.collect()));
     Some(lines.join("\n"))
 }
 
-fn counts(quality: &Quality, joins: Joins, with_python: bool) -> String {
+fn counts(tally: &Tally, with_python: bool) -> String {
+    let quality = &tally.quality;
     let mut cuts: Vec<(&Cut, &u64)> = quality.truncated.iter().collect();
-    cuts.sort_by_key(|(cut, count)| (std::cmp::Reverse(**count), **cut));
+    cuts.sort_by_key(|(cut, count)| (Reverse(**count), **cut));
     let cuts = cuts.into_iter();
     let cuts = cuts.map(|(cut, count)| format!("{} {}", grouped(*count), word(*cut)));
+    let unnamed: u64 = tally.unnamed.values().map(|(_, count)| count).sum();
     let mut parts = vec![
         format!(
-            "{} native stacks: {} rooted{}",
+            "{} native stack{}: {} rooted{}",
             grouped(quality.stacks),
+            if quality.stacks == 1 { "" } else { "s" },
             percentage(quality.rooted, quality.stacks),
             in_brackets(&cuts.collect::<Vec<_>>())
         ),
         format!(
             "{} of frames named",
-            percentage(quality.frames - quality.unnamed, quality.frames)
+            percentage(tally.shown - unnamed, tally.shown)
         ),
     ];
     if quality.by_frame_pointer > 0 {
@@ -43,22 +50,19 @@ fn counts(quality: &Quality, joins: Joins, with_python: bool) -> String {
         ));
     }
     if with_python {
-        let all = joins.whole + joins.partial + joins.alone.total();
         let mut less = Vec::new();
-        if joins.partial > 0 {
-            less.push(format!("{} in part", grouped(joins.partial)));
+        if tally.partial > 0 {
+            less.push(format!("{} in part", grouped(tally.partial)));
         }
-        let alone = joins.alone.by_count().into_iter();
+        let alone = tally.alone.by_count().into_iter();
         less.extend(alone.map(|(reason, count)| {
-            format!(
-                "{} without native frames: {}",
-                grouped(count),
-                reason.keyword()
-            )
+            let why = reason.keyword();
+            format!("{} without native frames: {why}", grouped(count))
         }));
+        let all = tally.whole + tally.partial + tally.alone.total();
         parts.push(format!(
             "{} merged whole{}",
-            percentage(joins.whole, all),
+            percentage(tally.whole, all),
             in_brackets(&less)
         ));
     }
@@ -79,23 +83,20 @@ fn word(cut: Cut) -> &'static str {
 
 /// The modules without something, those first that were met most often, and how
 /// to get it.
-fn without(quality: &Quality, what: &str, count: impl Fn(&Missing) -> u64) -> Option<String> {
-    let modules = quality.modules.iter();
-    let missing = modules.map(|(origin, missing)| (origin, missing, count(missing)));
-    let mut missing: Vec<_> = missing.filter(|(_, _, count)| *count > 0).collect();
-    missing.sort_by_key(|(origin, _, count)| (std::cmp::Reverse(*count), *origin));
-    let (first, _, _) = missing.first()?;
-    let how = how(first, what);
-    let more = missing.len().saturating_sub(NAMED);
-    let named = missing.iter().take(NAMED);
+fn without(what: &str, mut modules: Vec<(&Origin, &str, u64)>) -> Option<String> {
+    modules.retain(|(_, _, count)| *count > 0);
+    modules.sort_by_key(|(origin, _, count)| (Reverse(*count), *origin));
+    let (first, _, _) = modules.first()?;
+    let more = modules.len().saturating_sub(NAMED);
+    let named = modules.iter().take(NAMED);
     let mut named: Vec<String> = named
-        .map(|(_, missing, count)| format!("{} ({} frames)", missing.name, grouped(*count)))
+        .map(|(_, name, count)| format!("{name} ({} frames)", grouped(*count)))
         .collect();
     if more > 0 {
         named.push(format!("{more} more"));
     }
-    let text = format!("  without {what}: {}; {how}", named.join(", "));
-    Some(printable(&text))
+    let (named, how) = (named.join(", "), how(first, what));
+    Some(printable(&format!("  without {what}: {named}; {how}")))
 }
 
 /// What to do for the module that was met most often.

@@ -31,25 +31,28 @@ pub(crate) struct Sight {
 
 /// A running thread stops within some 20 µs; one that waits for a processor has
 /// to get one first. A recording has other things to do meanwhile.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_millis(20);
 
 /// How often a thread is tried that blocks and wakes up under our eyes.
 const WAKES: usize = 4;
 
 impl NativeReader {
-    /// A reader that gives a running thread up if it does not stop within
-    /// `patience`.
+    /// For the program that runs in the process now, with its memory.
     pub(crate) fn new(
         process: &Arc<Process>,
         memory: &Arc<ProcessMemory>,
-        patience: Duration,
     ) -> Result<Self, AccessError> {
         Ok(Self {
             native: Native::new(process, memory)?,
             memory: Arc::clone(memory),
             stopper: Stopper::new(process)?,
-            patience,
+            patience: DEADLINE,
         })
+    }
+
+    /// The memory of the process.
+    pub(crate) fn memory(&self) -> &ProcessMemory {
+        &self.memory
     }
 
     /// Gives running threads more time, or less.

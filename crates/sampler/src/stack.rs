@@ -183,6 +183,11 @@ impl KnownStack {
         self.resolved.places()
     }
 
+    /// The merged stack, oldest first.
+    pub(crate) fn merged(&self) -> &[MergedFrame] {
+        self.merged.frames()
+    }
+
     /// Merges a native stack with what it runs: how many of the oldest frames
     /// are as before, and whether some could not be matched.
     pub(crate) fn merge(

@@ -1,20 +1,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firefinch_cpython::{FindError, Motion, RawStack, Runtime};
+use firefinch_cpython::{FindError, Motion, Runtime};
 use firefinch_memory::{ReadError, RemoteAddr};
 use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question};
-use firefinch_profile::Losses;
 
-use crate::attach::{AttachError, Stacks, find_in, find_runtime};
+use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
-use crate::merged::Runs;
-use crate::native::Quality;
-use crate::native_reader::{DEADLINE, NativeReader};
+use crate::native_stacks::NativeStacks;
 use crate::python::Python;
 use crate::search::Search;
 use crate::stack::{Frames, KnownStack, Stack};
+use crate::tally::Tally;
 use crate::thread::TargetThread;
 use crate::threads::Threads;
 
@@ -29,27 +27,10 @@ pub struct Target {
     python: Option<Python>,
     /// When to look for an interpreter where there is none.
     search: Search,
-    /// Where native stacks are wanted.
-    native: Option<NativeReader>,
-    shown: Shown,
-    joins: Joins,
-    /// How good the native stacks of earlier programs in the process were.
-    past: Quality,
+    native: NativeStacks,
     /// How many threads the system knew when they were listed, and when that
     /// was; `None` if they are to be listed anew.
     listed: Option<(usize, Instant)>,
-}
-
-/// How merging went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Joins {
-    /// Stacks in which each Python frame has its place among native ones, or
-    /// that have none.
-    pub whole: u64,
-    /// Stacks in which some do not.
-    pub partial: u64,
-    /// Python stacks without their native frames, and why these could not be had.
-    pub alone: Losses,
 }
 
 /// A list of threads that is older than this is not trusted.
@@ -68,8 +49,8 @@ impl Target {
     /// something should, [`attach_native`](Self::attach_native) may do.
     pub fn attach(pid: Pid, wanted: Stacks, patience: Duration) -> Result<Self, AttachError> {
         let process = Arc::new(Process::open(pid)?);
-        let (memory, runtime) = find_runtime(&process, wanted, patience)?;
-        Self::of(process, wanted, memory, runtime)
+        let found = find_runtime(&process, wanted, patience)?;
+        Self::of(process, wanted, NativeStacks::default(), found)
     }
 
     /// Attaches to the process without looking for an interpreter first. One
@@ -79,15 +60,15 @@ impl Target {
     /// As [`Target::attach`].
     pub fn attach_native(pid: Pid, wanted: Stacks) -> Result<Self, AttachError> {
         let process = Arc::new(Process::open(pid)?);
-        let memory = process.memory()?;
-        Self::of(process, wanted, memory, None)
+        let found = (process.memory()?, None);
+        Self::of(process, wanted, NativeStacks::default(), found)
     }
 
     fn of(
         process: Arc<Process>,
         wanted: Stacks,
-        memory: ProcessMemory,
-        runtime: Option<Runtime>,
+        native: NativeStacks,
+        (memory, runtime): Found,
     ) -> Result<Self, AttachError> {
         let python = runtime.map(|runtime| Python::new(&memory, runtime));
         let mut target = Self {
@@ -97,10 +78,7 @@ impl Target {
             memory: Arc::new(memory),
             process,
             search: Search::new(),
-            native: None,
-            shown: Shown::default(),
-            joins: Joins::default(),
-            past: Quality::default(),
+            native,
             listed: None,
         };
         target.prepare_native()?;
@@ -114,17 +92,13 @@ impl Target {
             Stacks::PythonOrNative => self.python.is_none(),
             Stacks::Merged => true,
         };
-        if !wanted {
-            self.native = None;
-        } else if self.native.is_none() {
-            self.native = Some(NativeReader::new(&self.process, &self.memory, DEADLINE)?);
+        match (wanted, self.native.are_read()) {
+            (true, false) => self.native.begin(&self.process, &self.memory)?,
+            (false, true) => self.native.end(),
+            _ => {}
         }
-        if let (Some(reader), Some(python)) = (&mut self.native, &mut self.python) {
-            let runtime = &python.runtime;
-            reader
-                .native
-                .set_interpreter(runtime.location(), runtime.version);
-            python.tell_loops();
+        if let Some(python) = &mut self.python {
+            self.native.merge_with(python);
         }
         Ok(())
     }
@@ -146,34 +120,28 @@ impl Target {
             }
             found => found?,
         };
+        let mut native = std::mem::take(&mut self.native);
+        native.end();
         let process = Arc::clone(&self.process);
-        let past = self.native_quality().unwrap_or_default();
-        *self = Self {
-            shown: self.shown,
-            joins: self.joins,
-            past,
-            ..Self::of(process, self.wanted, memory, runtime)?
-        };
+        *self = Self::of(process, self.wanted, native, (memory, runtime))?;
         Ok(())
     }
 
     /// Says which native frames are shown.
     pub fn show(&mut self, shown: Shown) {
-        self.shown = shown;
+        self.native.shown = shown;
     }
 
     /// How long a running thread may take to stop for its native stack: 20 ms
     /// unless this is called.
     pub fn set_patience(&mut self, patience: Duration) {
-        if let Some(reader) = &mut self.native {
-            reader.set_patience(patience);
-        }
+        self.native.set_patience(patience);
     }
 
     /// Whether stacks have native frames. Then each running thread is stopped
     /// for its own read, and no other need be.
     pub fn is_native(&self) -> bool {
-        self.native.is_some()
+        self.native.are_read()
     }
 
     /// Reads each stack once, within `limit`: the first look at a module's symbols
@@ -182,7 +150,7 @@ impl Target {
     /// # Errors
     /// As [`refresh`](Self::refresh).
     pub fn prepare(&mut self, limit: Duration) -> Result<(), ReadError> {
-        if self.native.is_none() {
+        if !self.is_native() {
             return Ok(());
         }
         let begun = Instant::now();
@@ -194,25 +162,14 @@ impl Target {
             // Whatever cannot be had now is counted when it is missed.
             let _ = self.read_native(index);
         }
-        self.joins = Joins::default();
-        if let Some(reader) = &mut self.native {
-            reader.native.forget_quality();
-        }
+        self.native.forget_tally();
         Ok(())
     }
 
     /// How good native stacks were so far; `None` if there were none.
-    pub fn native_quality(&self) -> Option<Quality> {
-        let mut all = self.past.clone();
-        if let Some(reader) = &self.native {
-            all += reader.native.quality();
-        }
-        (all.stacks > 0).then_some(all)
-    }
-
-    /// How merging went so far.
-    pub fn joins(&self) -> Joins {
-        self.joins
+    pub fn tally(&self) -> Option<Tally> {
+        let tally = self.native.tally();
+        (tally.quality.stacks > 0).then_some(tally)
     }
 
     /// The process.
@@ -271,21 +228,27 @@ impl Target {
             Some(python) => python.threads(&*self.memory, &self.threads.tids)?,
             None => Vec::new(),
         };
-        if self.native.is_some() {
+        let is_sure = self.listed.is_some();
+        if self.is_native() {
             found.splice(0..0, self.threads.others(&self.process, &found));
             self.listed = Some((count, Instant::now()));
         }
-        self.threads.set(&self.process, found);
-        match &mut self.python {
-            Some(python) => python.follow(&*self.memory, &self.threads),
-            None => self.threads.name(|_| None),
+        if !is_sure || !self.threads.are(&found) {
+            self.threads.set(&self.process, found);
+            if let Some(python) = &mut self.python {
+                python.follow(&*self.memory, &self.threads);
+            }
+        }
+        if self.is_native() {
+            // What Python has names for has them already, or gets them.
+            self.threads.name(|_| None);
         }
         Ok(())
     }
 
     /// Whether threads that Python does not know may have come or gone.
     fn are_others_new(&self) -> bool {
-        if self.native.is_none() {
+        if !self.is_native() {
             return false;
         }
         let Some((count, when)) = self.listed else {
@@ -375,7 +338,7 @@ impl Target {
     /// Whether the OS thread of the thread at `index` is that of another one,
     /// which has the merged stack of both.
     pub fn is_merged_elsewhere(&self, index: usize) -> bool {
-        self.native.is_some() && !self.threads.is_first(index)
+        self.is_native() && !self.threads.is_first(index)
     }
 
     /// Whether the thread held a lock when
@@ -388,9 +351,9 @@ impl Target {
                 .zip(state)
                 .is_some_and(|(holders, state)| holders.contains(&state))
         };
-        match self.native {
-            Some(_) => self.threads.of_same(thread).any(holds),
-            None => holds(thread),
+        match self.is_native() {
+            true => self.threads.of_same(thread).any(holds),
+            false => holds(thread),
         }
     }
 
@@ -411,9 +374,9 @@ impl Target {
             if let Some(thread) = self.threads.get_mut(index) {
                 thread.stack.rest = None;
             }
-            let unchanged = match self.native {
-                Some(_) => self.read_native(index),
-                None => self.read_python(index, motion),
+            let unchanged = match self.is_native() {
+                true => self.read_native(index),
+                false => self.read_python(index, motion),
             }?;
             if let Some(thread) = self.threads.get_mut(index) {
                 thread.stack.rest = rest;
@@ -455,61 +418,17 @@ impl Target {
     /// Brings the merged stack of a thread up to date: how many of its oldest
     /// frames are as before. Where only its Python stack can be had, that is it.
     fn read_native(&mut self, index: usize) -> Result<usize, Lost> {
-        match self.read_merged(index) {
-            Ok(unchanged) => Ok(unchanged),
-            Err(lost) => {
-                let has_state = self
-                    .threads
-                    .get_mut(index)
-                    .is_some_and(|t| t.python.is_some());
-                if !has_state {
-                    return Err(lost);
-                }
+        let python = self.python.as_mut();
+        let merged = self.native.read(index, &mut self.threads, python);
+        let thread = self.threads.list().get(index);
+        match merged {
+            Err(lost) if thread.is_some_and(|thread| thread.python.is_some()) => {
                 self.read_python(index, Motion::Running)?;
-                self.joins.alone.add(lost.reason(), 1);
+                self.native.count_alone(lost);
                 let thread = self.threads.get_mut(index);
                 Ok(thread.map_or(0, |thread| thread.stack.stand_alone()))
             }
+            merged => merged,
         }
-    }
-
-    fn read_merged(&mut self, index: usize) -> Result<usize, Lost> {
-        let (Some(reader), Some((watched, places))) =
-            (&mut self.native, self.threads.os_thread(index))
-        else {
-            return Err(Lost::NotCaptured);
-        };
-        let threads = self.threads.list();
-        let state = |place: &usize| Some(threads.get(*place)?.python?.state);
-        let states: Vec<RemoteAddr> = places.iter().filter_map(state).collect();
-        let sight = reader.read(watched, self.python.as_mut(), &states);
-        let sight = sight.map_err(Lost::NotStopped)?;
-        let stack = reader.native.stack(sight.capture);
-        let stack = stack.ok_or(Lost::NotCaptured)?;
-        // Which of them have a state, as there are stacks.
-        let places = places.iter().filter(|place| state(place).is_some());
-        let places: Vec<usize> = places.copied().collect();
-        let mut runs = Runs::default();
-        let raws: Result<Vec<RawStack>, _> = sight.python.into_iter().collect();
-        let mut raws: Vec<(usize, RawStack)> =
-            places.into_iter().zip(raws.map_err(Lost::Stack)?).collect();
-        // The stack grows down: of several the newest is the lowest.
-        raws.sort_by_key(|(_, raw)| raw.loops.first().and_then(|own| own.within));
-        for (place, raw) in raws {
-            if let (Some(python), Some(thread)) = (&mut self.python, self.threads.get_mut(place)) {
-                let update = thread.stack.update(&mut python.codes, &*self.memory, &raw);
-                update.map_err(Lost::Code)?;
-                runs.add(thread.stack.places(), &raw.loops);
-            }
-        }
-        let Some(thread) = self.threads.get_mut(index) else {
-            return Err(Lost::NotCaptured);
-        };
-        let (unchanged, partial) = thread.stack.merge(&stack, &runs, self.shown);
-        match partial {
-            true => self.joins.partial += 1,
-            false => self.joins.whole += 1,
-        }
-        Ok(unchanged)
     }
 }

@@ -101,6 +101,12 @@ impl Threads {
         others.into_iter().map(|tid| (None, Some(tid))).collect()
     }
 
+    /// Whether these are the threads already.
+    pub(crate) fn are(&self, found: &[Found]) -> bool {
+        let known = self.list.iter().map(|thread| (thread.python, thread.tid));
+        known.eq(found.iter().copied())
+    }
+
     /// Makes these the threads. Those that were there before stay what they are.
     pub(crate) fn set(&mut self, process: &Process, found: impl IntoIterator<Item = Found>) {
         let old = std::mem::take(&mut self.list).into_iter();

@@ -1,0 +1,129 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use firefinch_cpython::RawStack;
+use firefinch_memory::RemoteAddr;
+use firefinch_process::{AccessError, Process, ProcessMemory};
+
+use crate::fold::Shown;
+use crate::lost::Lost;
+use crate::merged::Runs;
+use crate::native_reader::NativeReader;
+use crate::python::Python;
+use crate::tally::Tally;
+use crate::threads::Threads;
+
+/// The native stacks of one target, merged with those of Python.
+#[derive(Debug, Default)]
+pub(crate) struct NativeStacks {
+    /// Of the program that runs now, if its native stacks are wanted.
+    reader: Option<NativeReader>,
+    pub(crate) shown: Shown,
+    /// Without what the present reader knows of the quality.
+    tally: Tally,
+}
+
+impl NativeStacks {
+    /// Whether they are read.
+    pub(crate) fn are_read(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Reads them from now on.
+    pub(crate) fn begin(
+        &mut self,
+        process: &Arc<Process>,
+        memory: &Arc<ProcessMemory>,
+    ) -> Result<(), AccessError> {
+        self.end();
+        self.reader = Some(NativeReader::new(process, memory)?);
+        Ok(())
+    }
+
+    /// Reads none any more.
+    pub(crate) fn end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            self.tally.quality += reader.native.quality();
+        }
+    }
+
+    /// Merges with the stacks of this interpreter from now on.
+    pub(crate) fn merge_with(&mut self, python: &mut Python) {
+        if let Some(reader) = &mut self.reader {
+            let runtime = &python.runtime;
+            reader
+                .native
+                .set_interpreter(runtime.location(), runtime.version);
+            python.tell_loops();
+        }
+    }
+
+    /// Gives running threads more time to stop, or less.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        if let Some(reader) = &mut self.reader {
+            reader.set_patience(patience);
+        }
+    }
+
+    /// How good they were so far.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        if let Some(reader) = &self.reader {
+            tally.quality += reader.native.quality();
+        }
+        tally
+    }
+
+    /// Counts anew.
+    pub(crate) fn forget_tally(&mut self) {
+        self.tally = Tally::default();
+        if let Some(reader) = &mut self.reader {
+            reader.native.forget_quality();
+        }
+    }
+
+    /// Counts a Python stack that has to do without.
+    pub(crate) fn count_alone(&mut self, lost: Lost) {
+        self.tally.alone.add(lost.reason(), 1);
+    }
+
+    /// Brings the merged stack of the thread at `index` up to date: how many of
+    /// its oldest frames are as before.
+    pub(crate) fn read(
+        &mut self,
+        index: usize,
+        threads: &mut Threads,
+        mut python: Option<&mut Python>,
+    ) -> Result<usize, Lost> {
+        let (Some(reader), Some((watched, places))) = (&mut self.reader, threads.os_thread(index))
+        else {
+            return Err(Lost::NotCaptured);
+        };
+        let state = |place: &usize| Some((*place, threads.list().get(*place)?.python?.state));
+        let (places, states): (Vec<usize>, Vec<RemoteAddr>) =
+            places.iter().filter_map(state).unzip();
+        let sight = reader.read(watched, python.as_deref_mut(), &states);
+        let sight = sight.map_err(Lost::NotStopped)?;
+        let native = reader.native.stack(sight.capture);
+        let native = native.ok_or(Lost::NotCaptured)?;
+        let raws: Result<Vec<RawStack>, _> = sight.python.into_iter().collect();
+        let raws = raws.map_err(Lost::Stack)?.into_iter();
+        let mut raws: Vec<(usize, RawStack)> = places.into_iter().zip(raws).collect();
+        // The stack grows down: of several the newest is the lowest.
+        raws.sort_by_key(|(_, raw)| raw.loops.first().and_then(|own| own.within));
+        let mut runs = Runs::default();
+        for (place, raw) in raws {
+            if let (Some(python), Some(thread)) = (&mut python, threads.get_mut(place)) {
+                let memory = reader.memory();
+                let update = thread.stack.update(&mut python.codes, memory, &raw);
+                update.map_err(Lost::Code)?;
+                runs.add(thread.stack.places(), &raw.loops);
+            }
+        }
+        let stack = threads.get_mut(index).map(|thread| &mut thread.stack);
+        let stack = stack.ok_or(Lost::NotCaptured)?;
+        let (unchanged, partial) = stack.merge(&native, &runs, self.shown);
+        self.tally.count(stack.merged(), partial);
+        Ok(unchanged)
+    }
+}

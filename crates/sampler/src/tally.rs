@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use firefinch_profile::Losses;
+
+use crate::merged::MergedFrame;
+use crate::native::{Origin, Quality};
+
+/// How good native stacks were, and how they went together with Python's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// The native stacks themselves.
+    pub quality: Quality,
+    /// Stacks in which each Python frame has its place among native ones, or
+    /// that have none.
+    pub whole: u64,
+    /// Stacks in which some do not.
+    pub partial: u64,
+    /// Python stacks without their native frames, and why these could not be had.
+    pub alone: Losses,
+    /// Native frames that were shown.
+    pub shown: u64,
+    /// … that have no name, by the object that they are in and its name.
+    pub unnamed: BTreeMap<Origin, (Arc<str>, u64)>,
+}
+
+impl Tally {
+    /// Counts a merged stack.
+    pub(crate) fn count(&mut self, frames: &[MergedFrame], partial: bool) {
+        match partial {
+            true => self.partial += 1,
+            false => self.whole += 1,
+        }
+        for frame in frames {
+            let MergedFrame::Native(place, 0) = frame else {
+                continue;
+            };
+            self.shown += 1;
+            if let Some(origin) = place.origin.as_ref().filter(|_| place.is_unnamed()) {
+                let unnamed = self.unnamed.get_mut(origin);
+                match unnamed {
+                    Some((_, count)) => *count += 1,
+                    None => {
+                        let first = (Arc::clone(&place.module), 1);
+                        self.unnamed.insert(origin.clone(), first);
+                    }
+                }
+            }
+        }
+    }
+}
