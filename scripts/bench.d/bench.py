@@ -76,9 +76,11 @@ class Bench:
         """Those whose name has the text of --case in it."""
         return [case for case in cases if self.options.case in case.name]
 
-    def tools_for(self, python, wanted=lambda tool: True):
-        """The chosen tools that work on this interpreter. Those that do not are noted."""
-        return [tool for tool in self.tools if wanted(tool) and self.works(tool, python)]
+    def tools_for(self, python, wanted=lambda tool: True, native=False):
+        """The chosen tools that work on this interpreter, for Python alone or native frames too. Those that do not are
+        noted."""
+        tools = [tool for tool in self.tools if tool.native == native and wanted(tool)]
+        return [tool for tool in tools if self.works(tool, python)]
 
     def works(self, tool, python):
         key = (tool.name, python.name)

@@ -28,7 +28,7 @@ STARTS, MEMORY = Case("starts"), Case("memory")
 
 def measure(bench):
     for python in bench.pythons(*PYTHONS):
-        tools = bench.tools_for(python)
+        tools = bench.tools_for(python) + bench.tools_for(python, native=True)
         for case in bench.cases([STARTS, MEMORY]):
             starts(bench, python, tools) if case is STARTS else memory(bench, python, tools)
 

@@ -27,6 +27,7 @@ class Case:
     name: str
     rate: int
     idle: int
+    native: bool = False
 
 
 CASES = [
@@ -34,13 +35,16 @@ CASES = [
     Case("1 kHz", 1000, 0),
     Case("200 idle, 100 Hz", 100, 200),
     Case("200 idle, 1 kHz", 1000, 200),
+    Case("native, 100 Hz", 100, 0, native=True),
+    Case("native, 1 kHz", 1000, 0, native=True),
+    Case("native, 200 idle, 100 Hz", 100, 200, native=True),
 ]
 
 
 def measure(bench):
     for python in bench.pythons(*PYTHONS):
-        tools = bench.tools_for(python) + [bench.empty_loop]
         for case in bench.cases(CASES):
+            tools = bench.tools_for(python, native=case.native) + [bench.empty_loop]
             with Target(bench, python, "work.py", "--idle", case.idle) as target:
                 windows = []
                 try:

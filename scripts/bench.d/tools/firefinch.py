@@ -12,17 +12,17 @@ NOTHING = 3  # its exit code where no thread ran
 
 
 class Firefinch(Tool):
-    def __init__(self, path, name="firefinch", blocking=False):
-        self.path, self.stops = path, blocking
-        self.name = f"{name} --blocking" if blocking else name
-        self.options = ["--blocking"] if blocking else []
+    def __init__(self, path, name="firefinch", blocking=False, native=False):
+        self.path, self.stops, self.native = path, blocking, native
+        self.options = [*(["--blocking"] if blocking else []), *(["--native"] if native else [])]
+        self.name = " ".join([name, *self.options])
 
     def command(self, pid, rate, seconds, output, idle):
         asked = ["-p", pid, "-r", rate, "-d", seconds, "-f", "raw", "-o", output, "-v"]
         return [self.path, "record", *asked, *self.options, *(["-i"] if idle else [])]
 
     def dump(self, pid):
-        return [self.path, "dump", pid] if not self.stops else None
+        return [self.path, "dump", pid, *self.options] if not self.stops else None
 
     def stacks(self, path):
         return stacks.collapsed(path.read_text(encoding="utf-8"), stacks.name_file_line)

@@ -10,11 +10,11 @@ SUMMARY = re.compile(r"Samples: (\d+) Errors: (\d+)")
 
 
 class PySpy(Tool):
-    def __init__(self, peers, blocking=True):
+    def __init__(self, peers, blocking=True, native=False):
         self.path, self.missing = peers.find("py-spy")
-        self.stops = blocking
-        self.name = "py-spy" if blocking else "py-spy --nonblocking"
-        self.options = [] if blocking else ["--nonblocking"]
+        self.stops, self.native = blocking, native
+        self.options = [*([] if blocking else ["--nonblocking"]), *(["--native"] if native else [])]
+        self.name = " ".join(["py-spy", *self.options])
 
     def command(self, pid, rate, seconds, output, idle):
         asked = ["-p", pid, "-r", rate, "-f", "raw", "-o", output]

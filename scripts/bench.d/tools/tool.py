@@ -15,6 +15,7 @@ class Tool:
     name = ""
     missing = None  # why it cannot be had on this machine
     stops = False  # whether it stops the target for each sample
+    native = False  # whether it shows native frames too
     suffix = ".txt"
 
     def refuses(self, python):
