@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::faults::is_one_of_few;
 use crate::record::assert_callers;
 use crate::support::{
     Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, for_every, for_every_that,
@@ -245,6 +246,44 @@ fn threads_of_a_library() {
         let equal = grinds.abs_diff(busy) * 10 <= busy;
         assert!(equal || lost, "{grinds} and {busy}: {run:#?}");
         assert_eq!(of("\"lingerer\""), 0, "{collapsed:#?}");
+    });
+}
+
+/// With -g only the thread that holds the lock is there, with its native frames;
+/// with --mode cpu and -i every thread has its true Python frames.
+#[test]
+fn together_with_other_options() {
+    let can = |python: &Interpreter| is_one_of_few(python) && !python.free_threaded;
+    for_every_that("native-options", can, |python| {
+        let target = Target::start(python, "threads.py").settled();
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("out.txt");
+        let (file, pid) = (file.to_str().unwrap(), target.pid_arg());
+        for options in [
+            &["-g"][..],
+            &["--mode", "cpu"],
+            &["-i"],
+            &["-F"],
+            &["--blocking"],
+        ] {
+            let mut args = vec!["record", "-nt", "-r", "200", "-d", "0.5", "-o", file];
+            args.extend(options);
+            args.push(&pid);
+            let run = firefinch(args).succeeded();
+            let collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
+            let of = |name: &str| {
+                let root = format!("\"{name}\"");
+                collapsed.count(|frames| frames[0].ends_with(&root))
+            };
+            assert!(of("busy-worker") > 0, "{options:?}: {run:#?}");
+            for name in target.truth["threads"].as_object().unwrap().keys() {
+                let is_there = name == "busy-worker" || options == ["-i"];
+                assert_eq!(of(name) > 0, is_there, "{options:?} {name}: {run:#?}");
+            }
+            for (frames, _) in &collapsed.stacks {
+                assert!(frames.iter().any(|frame| is_python(frame)), "{frames:?}");
+            }
+        }
     });
 }
 

@@ -63,3 +63,82 @@ impl<'a> Fold<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use firefinch_memory::RemoteAddr;
+    use firefinch_native::{CodeAddress, InstructionPointer, NameSource, Symbol, Via};
+
+    use super::*;
+    use crate::native::NativePlace;
+
+    fn frame(name: &str, role: Role, origin: &Origin) -> NativeFrame {
+        let source = match name.contains('+') {
+            true => NameSource::Nothing,
+            false => NameSource::SymbolTable,
+        };
+        let symbol = Symbol {
+            name: name.into(),
+            file: None,
+            line: None,
+            inlined: false,
+            source,
+        };
+        NativeFrame {
+            address: CodeAddress::Instruction(InstructionPointer::new(RemoteAddr::NULL)),
+            sp: RemoteAddr::NULL,
+            caller_sp: None,
+            via: Via::UnwindInfo,
+            place: Arc::new(NativePlace {
+                symbols: Arc::new([symbol]),
+                module: "module".into(),
+                origin: Some(origin.clone()),
+                role,
+                roles: Box::new([role]),
+            }),
+        }
+    }
+
+    fn shown(frames: &[NativeFrame], loops: &[usize]) -> Vec<usize> {
+        let fold = Fold::new(frames, loops);
+        let shown = |index: &usize| !fold.hides(*index);
+        (0..frames.len()).filter(shown).collect()
+    }
+
+    /// What works for the program stays; loops, with or without a name, what calls, and how the thread was started go, and so does what is nameless in the interpreter below its newest loop.
+    #[test]
+    fn only_the_interpreters_own_is_left_out() {
+        let (ours, theirs) = (&Origin::Anonymous, &Origin::Vdso);
+        let frames = [
+            frame("memcpy", Role::Other, theirs),
+            frame("python+0x10", Role::Other, ours),
+            frame("python+0x20", Role::Other, ours),
+            frame("_PyObject_Call", Role::Machinery, ours),
+            frame("python+0x30", Role::Other, ours),
+            frame("libz+0x40", Role::Other, theirs),
+            frame("list_sort_impl", Role::Other, ours),
+            frame("_PyEval_EvalFrameDefault", Role::Loop, ours),
+            frame("Py_RunMain", Role::Startup, ours),
+            frame("libc+0x50", Role::Other, theirs),
+            frame("_start", Role::Startup, ours),
+        ];
+        assert_eq!(shown(&frames, &[2, 7]), [0, 1, 5, 6]);
+    }
+
+    /// Of a program without an interpreter only how it starts is left out, not what is nameless above that, nor what has such a name and runs in the middle.
+    #[test]
+    fn other_programs() {
+        let module = &Origin::Anonymous;
+        let frames = [
+            frame("program+0x10", Role::Other, module),
+            frame("start_thread", Role::Startup, module),
+            frame("work", Role::Other, module),
+            frame("program+0x20", Role::Other, module),
+            frame("start_thread", Role::Startup, module),
+            frame("clone3", Role::Startup, module),
+        ];
+        assert_eq!(shown(&frames, &[]), [0, 1, 2, 3]);
+    }
+}

@@ -32,8 +32,10 @@ impl Tally {
             false => self.whole += 1,
         }
         for frame in frames {
-            let MergedFrame::Native(place, 0) = frame else {
-                continue;
+            // The function that was called is there however many were inlined.
+            let place = match frame {
+                MergedFrame::Native(place, at) if at + 1 == place.symbols.len() => place,
+                _ => continue,
             };
             self.shown += 1;
             if let Some(origin) = place.origin.as_ref().filter(|_| place.is_unnamed()) {
