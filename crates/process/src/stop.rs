@@ -107,7 +107,7 @@ impl Stopper {
     /// The work is done by the tracer itself, so that the stop does not last
     /// longer for handing over between two of our threads. It owns what it
     /// needs, and gives it back in what it returns: if it should hang (before
-    /// Linux 5.7 `process_vm_readv` may, see [`Desk::ask`]), we go on without.
+    /// Linux 5.7 `process_vm_readv` may, see `Desk::ask`), we go on without.
     ///
     /// `None` if the tracer hangs, now or from an earlier call: then the work
     /// is lost with all that it owns, and if it is done later nobody hears of
