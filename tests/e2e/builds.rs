@@ -45,7 +45,11 @@ impl Copy {
         let copied = |original: &Path, name: &str| {
             let original = original.strip_prefix("/").unwrap();
             let copy = place.outside().join(name);
-            fs::copy(python.root.join(original), &copy).unwrap();
+            // By another process: a child that another test forks meanwhile would
+            // hold a file open for writing that we write, and it could not be run.
+            let original = python.root.join(original);
+            let status = Command::new("cp").arg(original).arg(&copy).status();
+            assert!(status.unwrap().success());
             copy
         };
         let mut args = interpreter_args(python);

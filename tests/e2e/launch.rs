@@ -149,8 +149,8 @@ fn duration_ends_before_the_command() {
         let place = Place::below(python);
         let file = place.outside().join("out.txt");
         let mut args = python_args(python, "exiter.py", &place);
-        args.extend(["--no-wait", "--seconds", "1", "--status", "5"].map(Into::into));
-        let mut launching = launching(&file, &["-d", "0.2"], &args);
+        args.extend(["--no-wait", "--seconds", "3", "--status", "5"].map(Into::into));
+        let mut launching = launching(&file, &["-d", "1"], &args);
         prepare(&mut launching, &place);
         let run = Running::start(&mut launching).end();
         assert_eq!(run.code, Some(5), "{run:#?}");

@@ -10,10 +10,12 @@ __attribute__((noinline)) static unsigned crunch(unsigned n)
 	return n;
 }
 
+static pthread_barrier_t begun;
+
 static void *grind(void *unused)
 {
 	static volatile unsigned n = 1;
-	pthread_setname_np(pthread_self(), "grinder");
+	pthread_barrier_wait(&begun);
 	for (;;)
 		n = crunch(n) + 1;
 	return unused;
@@ -21,7 +23,7 @@ static void *grind(void *unused)
 
 static void *linger(void *unused)
 {
-	pthread_setname_np(pthread_self(), "lingerer");
+	pthread_barrier_wait(&begun);
 	for (;;)
 		pause();
 	return unused;
@@ -30,6 +32,11 @@ static void *linger(void *unused)
 void start_threads(void)
 {
 	pthread_t thread;
+	pthread_barrier_init(&begun, 0, 3);
+	/* Named here, so that they have their names when this returns. */
 	pthread_create(&thread, 0, grind, 0);
+	pthread_setname_np(thread, "grinder");
 	pthread_create(&thread, 0, linger, 0);
+	pthread_setname_np(thread, "lingerer");
+	pthread_barrier_wait(&begun);
 }
