@@ -385,7 +385,13 @@ impl Tracer {
                 self.unsettled.push(tid);
                 Tracee::Done(StopFailure::Gone)
             }
-            Ok(WaitEvent::None) => Tracee::Awaited,
+            Ok(WaitEvent::None) => {
+                if look_closer {
+                    // A thread in `execve` can miss the first one.
+                    let _ = sys::interrupt(tid);
+                }
+                Tracee::Awaited
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Tracee::Awaited,
             Err(_) => Tracee::Done(StopFailure::Gone),
         }
