@@ -34,6 +34,7 @@
 //! processor that others want too, all that is no help: in milliseconds a
 //! program is everywhere and back. [`Pace`](pace::Pace) tells such looks.
 
+mod belief;
 mod entry;
 mod frame;
 mod known;
@@ -42,6 +43,7 @@ mod loops;
 mod newest;
 mod pace;
 mod proof;
+mod walk;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -50,11 +52,11 @@ use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use super::c_frames::CFrames;
 use super::edges::Calls;
-use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, Steps, TRUSTED};
+use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
-use frame::{Decoded, FrameLayout, Instructions, Shapes};
-use known::{Known, Link, MAX_CHUNK};
+use frame::{FrameLayout, Instructions, Shapes};
+use known::Known;
 pub(super) use look::Look;
 use loops::Loops;
 use newest::Fit;
@@ -135,19 +137,10 @@ const STILL: usize = 2;
 /// Looks in a row at which nothing has changed, after which nothing has moved:
 /// what goes round is met elsewhere by one of them.
 const STANDING: usize = 6;
-/// The newest frames, which may have called or returned while they were copied.
-const MOVING: usize = 4;
 /// Times that a look is planned anew because the stack was not where it was.
 const PLANS: usize = 4;
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 16;
-/// Chunks of one thread: more than [`super::MAX_FRAMES`] frames fill.
-const MAX_CHUNKS: usize = 1 << 13;
-/// More than the bytes of a frame before its locals.
-const MAX_HEADER: usize = 256;
-/// Bytes between two frames, one of which called the other, that are searched
-/// for the callee: more than a function has locals and stack.
-const MAX_SEARCHED: usize = 1 << 16;
 
 impl DataStack {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
@@ -396,76 +389,6 @@ impl DataStack {
         Ok((fit, frames))
     }
 
-    /// Whether every call of the stack is known to happen.
-    fn believes(
-        &mut self,
-        memory: &dyn Memory,
-        known: &mut Known,
-        seen: Seen,
-        fit: Fit,
-        frames: &[RawFrame],
-    ) -> bool {
-        let unchanged = known.unchanged(frames);
-        // What is dead may name whom it called in its life.
-        if self.calls.know(frames, unchanged) || fit == Fit::Unmarked {
-            return self.calls.know(frames, unchanged);
-        }
-        for (callee, caller) in frames.iter().zip(frames.iter().skip(1)) {
-            if self.calls.know_call(caller, callee) {
-                continue;
-            }
-            if Self::crosses(known, caller, callee) {
-                self.prove(memory, known, caller, callee);
-            } else if self.is_calling(memory, caller)
-                && self.names(caller, callee).unwrap_or(false)
-                && self.still_stands(memory, caller)
-                && known.pace.is_prompt(seen.at)
-            {
-                self.calls.told(caller, callee);
-            }
-        }
-        self.calls.know(frames, unchanged)
-    }
-
-    /// Whether the frame is at a call for certain, by the mark of its version.
-    fn is_calling(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
-        if !self.frame.marks_executing() {
-            return self.call_sites.is_at(memory, frame);
-        }
-        let bytes = self.look.slice(frame.addr, self.frame.span);
-        let decoded = bytes.and_then(|bytes| self.frame.decode(frame.addr, bytes));
-        decoded.is_some_and(|decoded| decoded.calling)
-    }
-
-    /// Whether a frame is as it was copied by the last look, a moment ago: so
-    /// it was all the while that what lies behind it was copied.
-    fn still_stands(&self, memory: &dyn Memory, frame: &RawFrame) -> bool {
-        let Some(copied) = self.look.slice(frame.addr, self.frame.span) else {
-            return false;
-        };
-        let mut now = [0; MAX_HEADER];
-        let Some(now) = now.get_mut(..self.frame.span) else {
-            return false;
-        };
-        memory.read(frame.addr, now).is_ok() && now == copied
-    }
-
-    /// Whether the caller itself says whom it calls: the function that is called
-    /// stays on its caller's stack until the result takes its place (`CALL`,
-    /// `Python/bytecodes.c`; `Python/ceval.c` in 3.11).
-    fn names(&self, caller: &RawFrame, callee: &RawFrame) -> Option<bool> {
-        let locals = self.frame.locals();
-        let between = usize::try_from(callee.addr.checked_sub(caller.addr)?).ok()?;
-        let len = between
-            .checked_sub(locals)
-            .filter(|len| *len < MAX_SEARCHED)?;
-        let slots = self.look.slice(caller.addr.offset(locals as u64), len)?;
-        let header = self.look.slice(callee.addr, self.frame.span)?;
-        let function = self.frame.function(header).filter(|f| !f.is_null())?;
-        let mut slots = slots.chunks_exact(8).map(|slot| self.frame.reference(slot));
-        Some(slots.any(|slot| slot == Some(function)))
-    }
-
     /// Copies the thread state and what its stack was in last time.
     fn look(
         &mut self,
@@ -555,143 +478,6 @@ impl DataStack {
             Some(bytes) => Bytes(bytes).ptr(0),
             None => memory.read_ptr(at).ok(),
         }
-    }
-
-    /// Follows `previous` from a frame to the oldest.
-    fn follow(
-        &mut self,
-        memory: &dyn Memory,
-        known: &mut Known,
-        seen: Seen,
-        newest: RemoteAddr,
-    ) -> Result<Vec<RawFrame>, StackError> {
-        let mut frames = Vec::with_capacity(known.believed.len() + 4);
-        self.loops.clear();
-        let mut addr = newest;
-        let mut callee: Option<Decoded> = None;
-        // The frame between two loops that was passed last, and its caller as
-        // it was if it has not been read now.
-        let mut between: Option<Link> = None;
-        let mut expected: Option<Option<RawFrame>> = None;
-        let mut steps = Steps::default();
-        while !addr.is_null() {
-            steps.count(addr)?;
-            if let Some(link) = known.link(addr, frames.last(), seen.at) {
-                known.meet_outside(addr);
-                self.loops.meet_entry(frames.len(), addr, link.previous);
-                expected = Some(link.caller);
-                callee = None;
-                addr = link.previous;
-                continue;
-            }
-            let decoded = self.decode(memory, known, seen, addr)?;
-            let floats = decoded.internal || !decoded.in_chunk;
-            if floats {
-                known.meet_outside(addr);
-            }
-            // A generator that has stopped since has no caller any more; what
-            // runs in one was called by somebody.
-            if floats && !decoded.internal && decoded.previous.is_null() {
-                return Err(StackError::Garbage(addr));
-            }
-            // A frame that executes, or returns, has not called one in its own
-            // loop. (Far from the newest nothing moves.)
-            if callee.is_some_and(|callee| callee.shares_loop())
-                && (decoded.executing
-                    || (frames.len() <= MOVING && self.returns.is_at(memory, &decoded.frame)))
-            {
-                return Err(StackError::Torn);
-            }
-            if decoded.internal {
-                self.loops.meet_entry(frames.len(), addr, decoded.previous);
-                between = Some(Link {
-                    addr,
-                    previous: decoded.previous,
-                    callee: frames.last().copied(),
-                    caller: None,
-                    at: seen.at,
-                });
-            } else {
-                if expected
-                    .take()
-                    .is_some_and(|caller| caller != Some(decoded.frame))
-                {
-                    // The caller has moved on, so the link is read again.
-                    known.forget_links();
-                    return self.follow(memory, known, seen, newest);
-                }
-                if let Some(link) = between.take() {
-                    let caller = Some(decoded.frame);
-                    known.meet_link(Link { caller, ..link });
-                }
-                frames.push(decoded.frame);
-                if decoded.entry {
-                    self.loops.meet_oldest(frames.len());
-                }
-            }
-            callee = Some(decoded);
-            addr = decoded.previous;
-        }
-        if let Some(link) = between {
-            known.meet_link(link);
-        }
-        self.loops.end(frames.len());
-        Ok(frames)
-    }
-
-    /// The frame at `addr`, as the last look copied it, or copied now, with its
-    /// chunk if it lies in one.
-    fn decode(
-        &mut self,
-        memory: &dyn Memory,
-        known: &mut Known,
-        seen: Seen,
-        addr: RemoteAddr,
-    ) -> Result<Decoded, StackError> {
-        let span = self.frame.span;
-        if self.look.slice(addr, span).is_none() {
-            match self.chunk_of(memory, seen.chunk, addr) {
-                Some((chunk, offset)) => {
-                    self.look.add(memory, chunk, offset + span)?;
-                    known.meet_chunk(chunk, offset + span);
-                }
-                None => self.look.add(memory, addr, span)?,
-            }
-        }
-        let bytes = self.look.slice(addr, span);
-        let decoded = bytes.and_then(|bytes| self.frame.decode(addr, bytes));
-        decoded.ok_or(StackError::Garbage(addr))
-    }
-
-    /// The chunk that `addr` lies in, and how far into it.
-    fn chunk_of(
-        &self,
-        memory: &dyn Memory,
-        newest: RemoteAddr,
-        addr: RemoteAddr,
-    ) -> Option<(RemoteAddr, usize)> {
-        let mut chunk = newest;
-        let mut own = [0; 64];
-        for _ in 0..MAX_CHUNKS {
-            if chunk.is_null() {
-                break;
-            }
-            let header = match self.look.slice(chunk, self.chunk.span) {
-                Some(header) => header,
-                None => {
-                    let own = own.get_mut(..self.chunk.span)?;
-                    memory.read(chunk, own).ok()?;
-                    own
-                }
-            };
-            let view = Bytes(header);
-            let size = view.u64(self.chunk.size)?.min(MAX_CHUNK);
-            if let Some(offset) = addr.checked_sub(chunk).filter(|offset| *offset < size) {
-                return Some((chunk, usize::try_from(offset).ok()?));
-            }
-            chunk = view.ptr(self.chunk.previous)?;
-        }
-        None
     }
 }
 
