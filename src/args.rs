@@ -99,16 +99,8 @@ pub(crate) struct RecordArgs {
     #[arg(short, long)]
     pub(crate) gil: bool,
 
-    /// Show native frames too; =all: those of the interpreter itself as well
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "all",
-        hide_possible_values = true
-    )]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
-    pub(crate) native: Option<Native>,
+    #[command(flatten)]
+    pub(crate) frames: Frames,
 
     /// Tell functions apart by their first line, not by the current line
     #[arg(short = 'F', long)]
@@ -131,6 +123,21 @@ pub(crate) struct RecordArgs {
     nonblocking: bool,
 }
 
+/// Which frames are shown beside those of Python.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Frames {
+    /// Show native frames too; =all: those of the interpreter itself as well
+    #[arg(
+        short,
+        long,
+        value_enum,
+        value_name = "all",
+        hide_possible_values = true
+    )]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
+    pub(crate) native: Option<Native>,
+}
+
 /// Shows every thread's stack now.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "firefinch dump [OPTIONS] PID")]
@@ -144,16 +151,8 @@ pub(crate) struct DumpArgs {
     #[arg(value_name = "PID", allow_negative_numbers = true)]
     pid_argument: Option<Pid>,
 
-    /// Show native frames too; =all: those of the interpreter itself as well
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "all",
-        hide_possible_values = true
-    )]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
-    pub(crate) native: Option<Native>,
+    #[command(flatten)]
+    pub(crate) frames: Frames,
 
     /// Show whole paths of files
     #[arg(long)]
@@ -301,7 +300,7 @@ mod tests {
         let native = |args: &[&str]| {
             let args = ["firefinch", "record"].iter().chain(args);
             match Args::try_parse_from(args).map(|args| args.command) {
-                Ok(Command::Record(args)) => Some((args.native, args.pid(), args.threads)),
+                Ok(Command::Record(args)) => Some((args.frames.native, args.pid(), args.threads)),
                 _ => None,
             }
         };

@@ -29,9 +29,9 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     };
     raise_open_files();
     let begun = Instant::now();
-    let target = attach(pid, stacks(args.native), None);
+    let target = attach(pid, stacks(args.frames.native), None);
     let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
-    target.show(shown(args.native));
+    target.show(shown(args.frames.native));
     target.set_patience(PATIENCE);
     target.refresh().map_err(|error| {
         Failure::new(

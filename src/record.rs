@@ -42,7 +42,7 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
             let output = Output::open(&path)?;
             raise_open_files();
             let begun = Instant::now();
-            let target = attach(pid, stacks(args.native), Some(&stop));
+            let target = attach(pid, stacks(args.frames.native), Some(&stop));
             let target = target.map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
                 args,
@@ -87,7 +87,12 @@ fn launch(
         None => Output::open(&path)?,
     };
     let begun = Instant::now();
-    let target = match attach_within(pid, stacks(args.native), LAUNCH_PATIENCE, Some(&stop)) {
+    let target = match attach_within(
+        pid,
+        stacks(args.frames.native),
+        LAUNCH_PATIENCE,
+        Some(&stop),
+    ) {
         Ok(target) => target,
         Err(error) => {
             // Too short a life to be seen is no failure of the command.
@@ -161,7 +166,7 @@ impl Job<'_> {
             gil: self.args.gil,
             blocking: self.args.blocking,
         };
-        target.show(shown(self.args.native));
+        target.show(shown(self.args.frames.native));
         let mut recorder =
             Recorder::new(&target, command, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();
