@@ -8,9 +8,12 @@
 
 mod access;
 mod container;
+mod desk;
 mod diagnosis;
 mod error;
+mod follow;
 mod kept;
+mod known;
 mod list;
 mod maps;
 mod memory;

@@ -69,6 +69,10 @@ pub(crate) struct Stat {
     pub(crate) parent: Option<Pid>,
     pub(crate) flags: u64,
     pub(crate) start_time: StartTime,
+    /// The CPU it is on or was on last.
+    pub(crate) processor: Option<usize>,
+    /// Its scheduling policy (SCHED_* of include/uapi/linux/sched.h).
+    pub(crate) policy: Option<u64>,
 }
 
 /// PF_KTHREAD of include/linux/sched.h: a kernel thread.
@@ -91,6 +95,8 @@ impl Stat {
             parent,
             flags: number(9).ok_or(Errno::EIO)?,
             start_time: StartTime(number(22).ok_or(Errno::EIO)?),
+            processor: number(39).and_then(|number| number.try_into().ok()),
+            policy: number(41),
         })
     }
 

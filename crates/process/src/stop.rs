@@ -1,12 +1,17 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::unistd;
+
+use crate::desk::{Desk, Reply, Request};
+use crate::follow::Follower;
 use crate::list::own_pid;
-use crate::tracer::{Desk, Reply, Request, Tracer};
+use crate::sys;
+use crate::tracer::Tracer;
 use crate::visit::Work;
-use crate::{AccessError, Errno, Process, Step, Tid, Visit};
+use crate::{AccessError, Errno, Pid, Process, Step, Tid, Visit};
 
 /// Stops threads of one process for a moment, by ptrace.
 ///
@@ -29,7 +34,9 @@ use crate::{AccessError, Errno, Process, Step, Tid, Visit};
 pub struct Stopper {
     desk: Arc<Desk>,
     thread: Option<JoinHandle<()>>,
-    spare: Option<Tid>,
+    /// The number of that thread.
+    tracer: unistd::Pid,
+    follower: Follower,
 }
 
 /// Why a thread could not be stopped.
@@ -55,8 +62,7 @@ pub struct Stopped<'a> {
     complete: bool,
 }
 
-/// How long beyond its deadline a stop may take before we go on without it.
-/// Attaching has no deadline of its own in the kernel; see [`Desk::ask`].
+/// How long the end of the tracer is waited for.
 const GRACE: Duration = Duration::from_secs(1);
 
 impl Stopper {
@@ -68,20 +74,29 @@ impl Stopper {
         let pid = process.pid();
         let is_child = process.parent() == Some(own_pid());
         let spare = is_child.then_some(pid);
-        let desk = Arc::new(Desk::default());
-        let tracer = Tracer::new(Arc::clone(&desk), process, spare);
+        let desk = Arc::new(Desk::new(spare.map(Pid::leader)));
+        let tracer = Tracer::new(Arc::clone(&desk), process);
         let builder = std::thread::Builder::new().name("tracer".to_owned());
-        let thread = builder.spawn(move || tracer.run());
+        let (sender, number) = mpsc::channel();
+        let thread = builder.spawn(move || {
+            let _ = sender.send(unistd::gettid());
+            tracer.run();
+        });
+        let thread = thread.map_err(|e| AccessError::io(pid, Step::Ptrace, &e))?;
+        let number = number.recv();
+        let tracer = number.map_err(|_| AccessError::new(pid, Step::Ptrace, Errno::EIO))?;
         Ok(Self {
             desk,
-            thread: Some(thread.map_err(|e| AccessError::io(pid, Step::Ptrace, &e))?),
-            spare: spare.map(|pid| pid.leader()),
+            thread: Some(thread),
+            tracer,
+            follower: Follower::new(process, tracer),
         })
     }
 
     /// Stops these threads, waiting until `deadline` at most. What came of
     /// each is in the guard; none of it is an error for the others.
     pub fn stop_threads(&mut self, tids: &[Tid], deadline: Instant) -> Stopped<'_> {
+        self.follower.leave();
         let request = Request::Stop {
             tids: tids.to_vec(),
             deadline,
@@ -123,6 +138,7 @@ impl Stopper {
         work: impl FnOnce(Visit<'_>) -> T + Send + 'static,
     ) -> Option<T> {
         let (work, outcome) = Work::new(work);
+        self.follower.follow(tid);
         let request = Request::Visit {
             tid,
             deadline,
@@ -140,7 +156,15 @@ impl Stopper {
     }
 
     fn ask(&mut self, request: Request, deadline: Instant) -> Option<Reply> {
-        self.desk.ask(request, self.spare, deadline + GRACE)
+        let (desk, tracer) = (&self.desk, self.tracer);
+        let spin = matches!(request, Request::Visit { .. }) && self.follower.is_elsewhere();
+        let overdue = || {
+            self.follower.leave();
+            if desk.tracer_waits() {
+                sys::nudge(tracer);
+            }
+        };
+        desk.ask(request, deadline, spin, overdue)
     }
 }
 
@@ -149,12 +173,12 @@ impl Drop for Stopper {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        self.desk.end(self.spare);
+        self.desk.end();
         // It ends at once, unless attaching keeps it: then it ends after that.
         let give_up = Instant::now() + GRACE;
         while !thread.is_finished() && Instant::now() < give_up {
             std::thread::sleep(Duration::from_micros(100));
-            self.desk.reap(self.spare);
+            self.desk.reap(&self.desk.lock());
         }
         if thread.is_finished() {
             let _ = thread.join();

@@ -2,6 +2,10 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::Once;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd;
 
 use crate::{Pid, Tid};
 
@@ -45,26 +49,37 @@ pub(crate) enum Collect {
     Both,
 }
 
+impl Collect {
+    fn kinds(self) -> i32 {
+        match self {
+            Self::Stops => libc::WSTOPPED,
+            Self::Ends => libc::WEXITED,
+            Self::Both => libc::WSTOPPED | libc::WEXITED,
+        }
+    }
+}
+
 /// Asks, without waiting, what became of a thread we trace.
 pub(crate) fn wait_now(tid: Tid, collect: Collect) -> io::Result<WaitEvent> {
-    let kinds = match collect {
-        Collect::Stops => libc::WSTOPPED,
-        Collect::Ends => libc::WEXITED,
-        Collect::Both => libc::WSTOPPED | libc::WEXITED,
-    };
+    let kinds = collect.kinds();
     if collect == Collect::Ends {
         // Stops of tracees are taken "regardless of options" (kernel/exit.c,
         // `wait_task_stopped`), so look first: an end is there to stay.
-        let peek = wait_with(tid, kinds | libc::WNOWAIT)?;
+        let peek = wait_with(tid, kinds | libc::WNOWAIT | libc::WNOHANG)?;
         if peek != WaitEvent::Ended {
             return Ok(WaitEvent::None);
         }
     }
-    wait_with(tid, kinds)
+    wait_with(tid, kinds | libc::WNOHANG)
+}
+
+/// Waits until something becomes of a thread we trace, or a signal comes.
+pub(crate) fn wait(tid: Tid, collect: Collect) -> io::Result<WaitEvent> {
+    wait_with(tid, collect.kinds())
 }
 
 fn wait_with(tid: Tid, options: i32) -> io::Result<WaitEvent> {
-    let options = options | libc::WNOHANG | libc::__WALL;
+    let options = options | libc::__WALL;
     let id = libc::id_t::from(tid.get().unsigned_abs());
     // SAFETY: siginfo_t is made of integers and pointers that we never follow,
     // for which zero is a value.
@@ -135,6 +150,32 @@ pub(crate) fn registers(tid: Tid) -> io::Result<[u8; REGISTERS_LEN]> {
         return Err(io::Error::from_raw_os_error(libc::ENOTSUP));
     }
     Ok(bytes)
+}
+
+/// The signal that interrupts a wait. Who has no handler for it does not see it.
+const NUDGE: Signal = Signal::SIGURG;
+
+extern "C" fn be_nudged(_: libc::c_int) {}
+
+/// Has [`nudge`] interrupt a system call of the calling thread.
+pub(crate) fn allow_nudges() {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| {
+        let handler = SigHandler::Handler(be_nudged);
+        // Without SA_RESTART: calls end with EINTR.
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing at all.
+        let _ = unsafe { sigaction(NUDGE, &action) };
+    });
+    let _ = SigSet::from(NUDGE).thread_unblock();
+}
+
+/// Interrupts what a thread of ours waits for.
+pub(crate) fn nudge(thread: unistd::Pid) {
+    let own = unistd::getpid().as_raw();
+    // SAFETY: takes three integers. A thread that has allowed it is interrupted,
+    // and to any other the signal is nothing.
+    unsafe { libc::syscall(libc::SYS_tgkill, own, thread.as_raw(), NUDGE as libc::c_int) };
 }
 
 fn check(result: libc::c_long) -> io::Result<()> {

@@ -152,12 +152,16 @@ impl Thread {
     /// # Errors
     /// [`AccessError`], ESRCH once it has been reaped.
     pub fn state(&self) -> Result<TaskState, AccessError> {
+        Ok(self.stat()?.state)
+    }
+
+    /// What is used of its `stat`.
+    pub(crate) fn stat(&self) -> Result<Stat, AccessError> {
         // A name of 16 bytes, escaped at worst into 64, and 51 numbers.
         let mut buf = [0; 1280];
         let text = self.read_text(&self.stat, "stat", &mut buf)?;
         let stat = Stat::parse(text.as_bytes());
-        let stat = stat.map_err(|e| AccessError::new(self.pid, Step::ReadThread, e))?;
-        Ok(stat.state)
+        stat.map_err(|e| AccessError::new(self.pid, Step::ReadThread, e))
     }
 
     /// What it is doing now. A thread that cannot be read because it is gone

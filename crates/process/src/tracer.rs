@@ -2,156 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
+use crate::desk::{Desk, REAP, Reply, Request, TEND};
+use crate::known::KnownThreads;
 use crate::procfs::ProcDir;
 use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};
 use crate::visit::Work;
 use crate::{
-    AccessError, Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid,
-    sleep_precisely,
+    Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid, sleep_precisely,
 };
-
-/// What the tracer is asked to do.
-#[derive(Debug)]
-pub(crate) enum Request {
-    /// Stop these threads and hold them.
-    Stop { tids: Vec<Tid>, deadline: Instant },
-    /// Stop this thread, do the work on it, and let it go.
-    Visit {
-        tid: Tid,
-        deadline: Instant,
-        work: Work,
-    },
-    /// Let go of everything held.
-    Release,
-    /// Only say how many are unsettled.
-    Settle,
-}
-
-/// What it answers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Reply {
-    /// What came of each thread that was to be stopped.
-    pub(crate) outcomes: BTreeMap<Tid, Result<(), StopFailure>>,
-    /// Threads still attached although not held.
-    pub(crate) unsettled: usize,
-}
-
-/// Where requests and replies change hands.
-#[derive(Debug, Default)]
-pub(crate) struct Desk {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    request: Option<Request>,
-    reply: Option<Reply>,
-    /// A request is being worked on.
-    busy: bool,
-    /// Nobody waits for the reply any more.
-    given_up: bool,
-    /// The tracer is to end, or has ended.
-    end: bool,
-    /// What the kernel regards as ours to reap.
-    attached: Vec<Tid>,
-}
-
-/// How often the waiting side looks for attached threads that have died, and
-/// so how long a target that calls `execve` may be delayed.
-const REAP: Duration = Duration::from_millis(50);
-
-/// How often the tracer looks after threads that did not stop in time.
-const TEND: Duration = Duration::from_millis(2);
-
-/// How many visited threads' files are kept open: as many as may run at a time
-/// on a machine of that many processors, two files each.
-const KEPT: usize = 64;
-
-/// How often a wait looks without a pause: a thread that runs on another CPU
-/// stops within some 10 µs.
-const SPINS: u32 = 20;
-
-/// The pause after that. Whoever sleeps is served before those that compute;
-/// whoever only yields waits for all of them, milliseconds on a busy machine.
-const PAUSE: Duration = Duration::from_micros(10);
-
-impl Desk {
-    /// Has the tracer work on a request, until `give_up` at most. `None` if it
-    /// did not get done; what it stops after that it lets go at once.
-    ///
-    /// While we wait here we reap attached threads that have died. A thread
-    /// that calls `execve` holds `cred_guard_mutex` and waits until all other
-    /// threads of its process are reaped (fs/exec.c, `de_thread`; Linux 6.18),
-    /// which for attached ones is up to the tracer. But PTRACE_SEIZE waits for
-    /// that mutex (kernel/ptrace.c, `ptrace_attach`): without us, target and
-    /// tracer would wait for each other for ever.
-    pub(crate) fn ask(
-        &self,
-        request: Request,
-        spare: Option<Tid>,
-        give_up: Instant,
-    ) -> Option<Reply> {
-        let mut state = self.lock();
-        if state.busy || state.end {
-            return None;
-        }
-        state.busy = true;
-        state.request = Some(request);
-        self.changed.notify_all();
-        loop {
-            state = self.wait(state, REAP);
-            if let Some(reply) = state.reply.take() {
-                return Some(reply);
-            }
-            if state.end {
-                return None;
-            }
-            reap(&state.attached, spare);
-            if Instant::now() >= give_up {
-                state.given_up = true;
-                return None;
-            }
-        }
-    }
-
-    /// Has the tracer end, and reaps for it until it does.
-    pub(crate) fn end(&self, spare: Option<Tid>) {
-        let mut state = self.lock();
-        state.end = true;
-        self.changed.notify_all();
-        reap(&state.attached, spare);
-    }
-
-    /// Reaps once for a tracer that is to end and has not yet.
-    pub(crate) fn reap(&self, spare: Option<Tid>) {
-        reap(&self.lock().attached, spare);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
-        let waited = self.changed.wait_timeout(state, time);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// Any thread of the tracer's process may reap what the tracer has attached.
-fn reap(attached: &[Tid], spare: Option<Tid>) {
-    for tid in attached {
-        if Some(*tid) != spare {
-            // Only ends are collected, so no stop is taken from the tracer,
-            // which learns of the end by ECHILD.
-            let _ = sys::wait_now(*tid, Collect::Ends);
-        }
-    }
-}
 
 /// The tracing itself. Everything attached is let go when its thread ends.
 #[derive(Debug)]
@@ -159,12 +21,9 @@ pub(crate) struct Tracer {
     desk: Arc<Desk>,
     pid: Pid,
     dir: Arc<ProcDir>,
-    /// The first thread, if the target is our child: its exit status is not
-    /// ours to take.
-    spare: Option<Tid>,
     threads: BTreeMap<Tid, Tracee>,
-    /// Files of the threads visited last.
-    visited: BTreeMap<Tid, Thread>,
+    /// Those visited last.
+    known: KnownThreads,
     /// Attached but not stopped in time, or ended but not yet reaped.
     unsettled: Vec<Tid>,
 }
@@ -181,14 +40,13 @@ enum Tracee {
 }
 
 impl Tracer {
-    pub(crate) fn new(desk: Arc<Desk>, process: &Process, spare: Option<Pid>) -> Self {
+    pub(crate) fn new(desk: Arc<Desk>, process: &Process) -> Self {
         Self {
             desk,
             pid: process.pid(),
             dir: process.shared_dir(),
-            spare: spare.map(Pid::leader),
             threads: BTreeMap::new(),
-            visited: BTreeMap::new(),
+            known: KnownThreads::of(process),
             unsettled: Vec::new(),
         }
     }
@@ -196,6 +54,7 @@ impl Tracer {
     /// Works on requests until told to end.
     pub(crate) fn run(mut self) {
         sleep_precisely();
+        sys::allow_nudges();
         let desk = Arc::clone(&self.desk);
         let mut state = desk.lock();
         while !state.end {
@@ -209,11 +68,10 @@ impl Tracer {
                     self.release();
                     state = desk.lock();
                 } else {
-                    state.reply = Some(reply);
-                    desk.changed.notify_all();
+                    desk.answer(&mut state, reply);
                 }
             } else if !self.unsettled.is_empty() {
-                state = desk.wait(state, TEND);
+                state = desk.wait(state, TEND).0;
                 if state.request.is_none() {
                     drop(state);
                     self.settle();
@@ -222,13 +80,10 @@ impl Tracer {
             } else if !self.threads.is_empty() {
                 // The caller may be stuck in a read: `process_vm_readv` waits
                 // for the same mutex before Linux 5.7.
-                state = desk.wait(state, REAP);
-                reap(&state.attached, self.spare);
+                state = desk.wait(state, REAP).0;
+                desk.reap(&state);
             } else {
-                state = desk
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = desk.wait_for_ever(state);
             }
         }
         drop(state);
@@ -266,27 +121,10 @@ impl Tracer {
                 self.threads.insert(*tid, thread);
             }
         }
-        let mut patience = Patience::until(deadline);
-        loop {
-            let mut awaited = false;
-            for tid in tids {
-                if let Some(Tracee::Awaited) = self.threads.get(tid) {
-                    let thread = self.poll(*tid, patience.is_tried());
-                    awaited |= matches!(thread, Tracee::Awaited);
-                    self.threads.insert(*tid, thread);
-                }
-            }
-            if !awaited {
-                return;
-            }
-            if !patience.wait() {
-                break;
-            }
-        }
-        for (tid, thread) in &mut self.threads {
-            if matches!(thread, Tracee::Awaited) {
-                self.unsettled.push(*tid);
-                *thread = Tracee::Done(StopFailure::TimedOut);
+        for tid in tids {
+            if let Some(Tracee::Awaited) = self.threads.get(tid) {
+                let thread = self.wait_for(*tid, deadline);
+                self.threads.insert(*tid, thread);
             }
         }
     }
@@ -295,13 +133,8 @@ impl Tracer {
     /// there is only what has to be.
     fn visit(&mut self, tid: Tid, deadline: Instant, work: Work) {
         let mut thread = self.begin_unless_it_waits(tid);
-        let mut patience = Patience::until(deadline);
-        while let Tracee::Awaited = thread {
-            thread = self.poll(tid, patience.is_tried());
-            if matches!(thread, Tracee::Awaited) && !patience.wait() {
-                self.unsettled.push(tid);
-                thread = Tracee::Done(StopFailure::TimedOut);
-            }
+        if let Tracee::Awaited = thread {
+            thread = self.wait_for(tid, deadline);
         }
         match thread.outcome() {
             Ok(()) => work.run(Ok(StoppedThread::new(tid))),
@@ -317,7 +150,7 @@ impl Tracer {
         }
         // One that did not stop in time may have stopped since, and wait for us.
         if let Some(index) = self.unsettled.iter().position(|t| *t == tid)
-            && let thread @ (Tracee::Held(_) | Tracee::Done(_)) = self.poll(tid, false)
+            && let Some(thread) = self.look(tid, false)
         {
             self.unsettled.swap_remove(index);
             return thread;
@@ -328,28 +161,11 @@ impl Tracer {
     /// Whether a thread is seen to wait. One of which that cannot be told is
     /// left to the attempt to attach.
     fn waits(&mut self, tid: Tid) -> bool {
-        let known = self.visited.get(&tid).map(Thread::activity);
-        let activity = match known {
-            Some(Ok(activity)) => Ok(activity),
-            // It has ended, and its number may have gone to another one.
-            _ => self.open(tid),
-        };
-        match activity {
+        match self.known.ask(tid, Thread::activity) {
             // Of one that has ended there is no stack, nor a pointer to it.
             Ok(Activity::Waiting(call)) => !(call.sp.is_null() && self.is_dead(tid)),
             Ok(Activity::Running) | Err(_) => false,
         }
-    }
-
-    fn open(&mut self, tid: Tid) -> Result<Activity, AccessError> {
-        self.visited.remove(&tid);
-        let thread = Thread::open_in(self.pid, Arc::clone(&self.dir), tid)?;
-        let activity = thread.activity()?;
-        if self.visited.len() >= KEPT {
-            self.visited.clear();
-        }
-        self.visited.insert(tid, thread);
-        Ok(activity)
     }
 
     /// Attaches to a thread and asks it to stop.
@@ -374,26 +190,58 @@ impl Tracer {
         Tracee::Awaited
     }
 
-    /// What became of an awaited thread, if anything.
-    fn poll(&mut self, tid: Tid, look_closer: bool) -> Tracee {
-        match self.wait_now(tid) {
-            Ok(WaitEvent::Stopped { signal, event }) => Tracee::Held(pending_signal(signal, event)),
-            Ok(WaitEvent::Ended) => Tracee::Done(StopFailure::Gone),
+    /// Waits for a thread to stop. It often runs where we do, and then has to
+    /// be given the processor; who sleeps meanwhile, and is woken up by it, is
+    /// the first to have it back, before others that compute. Looking again
+    /// and again held it up there by 50 µs, and on a busy machine made stops
+    /// last milliseconds.
+    ///
+    /// Such a sleep knows no deadline, so who waits for us interrupts it.
+    fn wait_for(&mut self, tid: Tid, deadline: Instant) -> Tracee {
+        self.desk.set_tracer_waits(true);
+        let stopped = loop {
+            let late = Instant::now() >= deadline;
+            if let Some(thread) = self.look(tid, !late) {
+                break thread;
+            }
             // A first thread that ended before the others is not to be reaped
             // yet, so no wait tells of it.
-            Ok(WaitEvent::None) if look_closer && self.is_dead(tid) => {
-                self.unsettled.push(tid);
-                Tracee::Done(StopFailure::Gone)
+            if self.is_dead(tid) {
+                self.keep(tid);
+                break Tracee::Done(StopFailure::Gone);
             }
-            Ok(WaitEvent::None) => {
-                if look_closer {
-                    // A thread in `execve` can miss the first one.
-                    let _ = sys::interrupt(tid);
-                }
-                Tracee::Awaited
+            if late {
+                self.keep(tid);
+                break Tracee::Done(StopFailure::TimedOut);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Tracee::Awaited,
-            Err(_) => Tracee::Done(StopFailure::Gone),
+            // A thread that calls exec may have missed our wish (seen on Linux
+            // 6.18). To the others it is no news.
+            let _ = sys::interrupt(tid);
+        };
+        self.desk.set_tracer_waits(false);
+        stopped
+    }
+
+    /// What became of a thread that was asked to stop; `None` if nothing yet,
+    /// which if we wait means that we were interrupted.
+    fn look(&mut self, tid: Tid, wait: bool) -> Option<Tracee> {
+        let event = match wait {
+            true => sys::wait(tid, self.collect(tid)),
+            false => sys::wait_now(tid, self.collect(tid)),
+        };
+        match event {
+            Ok(WaitEvent::Stopped { signal, event }) => {
+                Some(Tracee::Held(pending_signal(signal, event)))
+            }
+            Ok(WaitEvent::Ended) => Some(Tracee::Done(StopFailure::Gone)),
+            Ok(WaitEvent::None) => None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Err(_) => {
+                // It has ended and is reaped, or has called exec and goes by
+                // the number of the first thread now, where it waits for us.
+                self.keep(self.pid.leader());
+                Some(Tracee::Done(StopFailure::Gone))
+            }
         }
     }
 
@@ -410,7 +258,7 @@ impl Tracer {
             && sys::detach(tid, signal).is_err()
         {
             // Killed while it stood still; it has to be reaped.
-            self.unsettled.push(tid);
+            self.keep(tid);
         }
     }
 
@@ -419,7 +267,7 @@ impl Tracer {
     fn settle(&mut self) {
         for tid in std::mem::take(&mut self.unsettled) {
             if !self.try_settle(tid) {
-                self.unsettled.push(tid);
+                self.keep(tid);
             }
         }
         let held = self
@@ -434,8 +282,15 @@ impl Tracer {
         list.extend(attached);
     }
 
+    /// Remembers a thread that may still be attached.
+    fn keep(&mut self, tid: Tid) {
+        if !self.unsettled.contains(&tid) {
+            self.unsettled.push(tid);
+        }
+    }
+
     fn try_settle(&self, tid: Tid) -> bool {
-        match self.wait_now(tid) {
+        match sys::wait_now(tid, self.collect(tid)) {
             Ok(WaitEvent::Stopped { signal, event }) => {
                 // Refused only if it was killed this moment: then it is to be
                 // reaped, by the next call.
@@ -443,25 +298,25 @@ impl Tracer {
             }
             Ok(WaitEvent::Ended) => true,
             Ok(WaitEvent::None) => {
-                // A thread that took over another's number by exec has not
-                // heard of our wish. To the others it is no news.
-                let _ = sys::interrupt(tid);
+                // A thread that called exec may not have heard of our wish, or
+                // only the one whose number it took over.
+                let interrupt = sys::interrupt(tid);
+                let is_ours = interrupt.map_err(|e| e.raw_os_error()) != Err(Some(libc::ESRCH));
                 // A first thread that is our child is reaped by whoever started it.
-                self.spare == Some(tid) && self.is_dead(tid)
+                !is_ours || (self.desk.spare() == Some(tid) && self.is_dead(tid))
             }
             Err(error) => error.raw_os_error() == Some(libc::ECHILD),
         }
     }
 
-    fn wait_now(&self, tid: Tid) -> io::Result<WaitEvent> {
+    fn collect(&self, tid: Tid) -> Collect {
         // Ended threads that we traced are ours to reap; so is a first thread
         // that is not our child, whose parent is told after that
         // (kernel/exit.c, `wait_task_zombie`).
-        let collect = match self.spare {
+        match self.desk.spare() {
             Some(spare) if spare == tid => Collect::Stops,
             _ => Collect::Both,
-        };
-        sys::wait_now(tid, collect)
+        }
     }
 
     fn is_dead(&self, tid: Tid) -> bool {
@@ -473,41 +328,8 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let mut state = self.desk.lock();
         // Also after a panic: nobody is to wait for us.
-        state.end = true;
-        self.desk.changed.notify_all();
-    }
-}
-
-/// How a wait for threads to stop is spent.
-#[derive(Debug)]
-struct Patience {
-    deadline: Instant,
-    round: u32,
-}
-
-impl Patience {
-    fn until(deadline: Instant) -> Self {
-        Self { deadline, round: 0 }
-    }
-
-    /// Whether it is time, once in a while, to see if there is anything to
-    /// wait for.
-    fn is_tried(&self) -> bool {
-        self.round % SPINS == SPINS - 1
-    }
-
-    /// Pauses before the next look, if at all; whether there is to be one.
-    fn wait(&mut self) -> bool {
-        if Instant::now() >= self.deadline {
-            return false;
-        }
-        if self.round >= SPINS {
-            std::thread::sleep(PAUSE);
-        }
-        self.round += 1;
-        true
+        self.desk.end();
     }
 }
 

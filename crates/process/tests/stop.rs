@@ -302,7 +302,8 @@ fn exec_between_stops() {
         let mut stopper = Stopper::new(&process).unwrap();
         target.send("exec /bin/cat");
         until("exec", || {
-            drop(stop_all(&mut stopper, &process, patience()));
+            let stopped = stop_all(&mut stopper, &process, patience());
+            assert!(stopped.is_complete(), "{stopped:?}");
             memory.image_gone().then_some(())
         });
         until("all is settled", || (stopper.settle() == 0).then_some(()));
