@@ -13,6 +13,8 @@ use crate::{Process, Thread, Tid};
 /// one back. At 1 kHz, with 16 KB of stack copied, a thread lost 3.2 % of its
 /// time that way and 4.3 % to a tracer on another CPU. And while the tracer
 /// runs there, the thread cannot begin to wait.
+///
+/// Whoever has bound us to some CPUs (`taskset`) has the tracer stay on them.
 #[derive(Debug)]
 pub(crate) struct Follower {
     tracer: unistd::Pid,
@@ -35,11 +37,12 @@ impl Follower {
 
     /// To where the thread is.
     pub(crate) fn follow(&mut self, tid: Tid) {
-        if self.anywhere.is_none() {
+        let Some(anywhere) = &self.anywhere else {
             return;
-        }
+        };
         let stat = self.known.ask(tid, Thread::stat);
-        match stat.ok().and_then(|stat| place(&stat)) {
+        let place = stat.ok().and_then(|stat| place(&stat));
+        match place.filter(|at| anywhere.is_set(*at).unwrap_or(false)) {
             Some(processor) if self.at == Some(processor) => {}
             Some(processor) => self.go(processor),
             None => self.leave(),
@@ -64,7 +67,7 @@ impl Follower {
     fn go(&mut self, processor: usize) {
         let mut only = CpuSet::new();
         let set = only.set(processor);
-        // Fails where we may not run, which is left to the administrator.
+        // Fails where we may not run any more, which is left to the administrator.
         if set
             .and_then(|()| sched_setaffinity(self.tracer, &only))
             .is_ok()

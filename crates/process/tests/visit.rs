@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::vforker::Vforker;
+use common::visits::{spinning, try_visit, visit_running};
 use common::{Target, assert_untraced, may_act_as_root, patience, send, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
@@ -28,45 +29,11 @@ fn counter(target: &Target, memory: &ProcessMemory, index: u64) -> u64 {
     memory.read_u64(at).expect("mapped")
 }
 
-/// A target with counting threads, and their numbers in the order they started.
-fn spinning(count: usize) -> (Target, Process, Vec<Tid>) {
-    let mut target = Target::start();
-    target.order(&format!("spin {count}"));
-    let process = target.process();
-    let tids = threads_named(&process, "spin-");
-    assert_eq!(tids.len(), count);
-    (target, process, tids)
-}
-
-fn threads_named(process: &Process, start: &str) -> Vec<Tid> {
-    let named = |tid: &Tid| {
-        let thread = Thread::open(process, *tid).and_then(|thread| thread.comm());
-        thread.is_ok_and(|name| name.starts_with(start))
-    };
-    let tids = process.threads().expect("alive").into_iter();
-    tids.filter(named).collect()
-}
-
 fn until_it_counts(target: &Target, memory: &ProcessMemory, index: u64) {
     let before = counter(target, memory, index);
     until("it counts", || {
         (counter(target, memory, index) > before).then_some(())
     });
-}
-
-/// Whether the thread could be stopped.
-fn try_visit(stopper: &mut Stopper, tid: Tid) -> Result<(), StopFailure> {
-    let visit = stopper.visit(tid, patience(), |visit| visit.map(|_| ()));
-    visit.expect("the tracer lives")
-}
-
-/// The same of a thread that runs. For some microseconds after it has been let
-/// go, while the kernel wakes it up, it looks like one that waits.
-fn visit_running(stopper: &mut Stopper, tid: Tid) -> Result<(), StopFailure> {
-    until("it runs", || {
-        let seen = try_visit(stopper, tid);
-        (seen != Err(StopFailure::Waits)).then_some(seen)
-    })
 }
 
 /// While it is visited a busy thread does not count although another one of the process gets far, and afterwards it goes on, untraced.

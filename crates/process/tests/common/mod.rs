@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 
 pub(crate) mod vforker;
+pub(crate) mod visits;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
