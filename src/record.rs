@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use firefinch_process::{Pid, Process};
 use firefinch_profile::Profile;
 use firefinch_report::{Format, Style, why_empty, write};
-use firefinch_sampler::{End, Mode, Options, Recorder, Target, own_cpu_time};
+use firefinch_sampler::{End, Mode, Options, Recorder, Target, Whom, own_cpu_time};
 
 use crate::args::{self, RecordArgs, shown, stacks};
 use crate::failure::{Failure, NOTHING, printable};
@@ -162,8 +162,10 @@ impl Job<'_> {
                 args::Mode::Wall => Mode::Wall,
                 args::Mode::Cpu => Mode::Cpu,
             },
-            idle: self.args.idle,
-            gil: self.args.gil,
+            whom: Whom {
+                idle: self.args.idle,
+                gil: self.args.gil,
+            },
             blocking: self.args.blocking,
         };
         target.show(shown(self.args.frames.native));
@@ -172,7 +174,7 @@ impl Job<'_> {
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {
-            line.update(progress.tick.time, progress.profile, &style);
+            line.update(progress.tick.time, progress.profile(), &style);
             if self.stop.is_asked() {
                 ControlFlow::Break(())
             } else {

@@ -23,6 +23,7 @@ mod sample;
 mod stack;
 mod strings;
 mod thread;
+mod times;
 
 pub use frame::{Frame, FrameKind};
 pub use hot::Hot;
@@ -33,3 +34,4 @@ pub use profile::Profile;
 pub use sample::{Run, Sample, ThreadState};
 pub use stack::{LeafToRoot, Stack};
 pub use thread::{Process, Thread};
+pub use times::Times;

@@ -3,9 +3,10 @@ use crate::id::Handle;
 use crate::interner::Interner;
 use crate::stack::Stacks;
 use crate::strings::Strings;
+use crate::times::{Groups, own_weights};
 use crate::{
     Frame, FrameId, Hot, LeafToRoot, LossReason, Losses, Meta, Process, ProcessId, Run, Sample,
-    Stack, StackId, StringId, Thread, ThreadId,
+    Stack, StackId, StringId, Thread, ThreadId, Times,
 };
 
 /// A recording, or as much of it as there is so far.
@@ -43,6 +44,16 @@ impl Profile {
             losses: Losses::default(),
             ticks: 0,
             missed: 0,
+        }
+    }
+
+    /// An empty profile for what comes after this one. It has the same
+    /// processes, by the same handles, and nothing else.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self {
+            processes: self.processes.clone(),
+            ..Self::new(self.meta.clone())
         }
     }
 
@@ -232,6 +243,13 @@ impl Profile {
     /// Takes time proportional to the number of stacks and runs.
     pub fn hottest(&self, n: usize) -> Vec<Hot> {
         hot::hottest(self, n)
+    }
+
+    /// The time spent in each group of frames, those for which `key` is the same:
+    /// [`Frame::function`] for functions. In the order of first appearance.
+    /// Takes time proportional to the number of stacks and runs.
+    pub fn times(&self, key: impl Fn(Frame) -> Frame) -> Vec<Times> {
+        Groups::of(self, &own_weights(self), key).times
     }
 
     /// The memory the profile holds, in bytes, about.

@@ -158,7 +158,44 @@ proptest! {
         }
         prop_assert!(hottest.is_sorted_by(|a, b| a.self_ns >= b.self_ns));
         prop_assert_eq!(&profile.hottest(1)[..], &hottest[..1]);
+        let mut total_of_line = BTreeMap::new();
+        for (frames, weight) in &stacks {
+            for line in frames.iter().collect::<BTreeSet<_>>() {
+                *total_of_line.entry(*line).or_insert(0) += weight;
+            }
+        }
+        let lines = profile.times(|frame| frame);
+        prop_assert_eq!(lines.len(), total_of_line.len());
+        for times in &lines {
+            let function: u32 = profile.string(times.frame.name)[1..].parse().unwrap();
+            let line = (function, times.frame.line.unwrap().get());
+            prop_assert_eq!(times.total_ns, total_of_line[&line]);
+            prop_assert_eq!(times.own_ns, by_line.get(&line).copied().unwrap_or(0));
+        }
     }
+}
+
+/// What comes after a profile has its processes and nothing else of it.
+#[test]
+fn successor() {
+    let mut profile = profile();
+    let thread = thread(&mut profile, 1);
+    let frame = frame(&mut profile, "f", 1);
+    let stack = profile.intern_stack(None, frame);
+    profile.add_sample(sample(thread, stack, 10));
+    profile.tick();
+    profile.miss(3);
+    profile.lose(LossReason::Torn, 2);
+    let next = profile.successor();
+    assert_eq!(next.meta, profile.meta);
+    assert!(next.processes().eq(profile.processes()));
+    let counts = |p: &Profile| {
+        let tables = [p.threads().len(), p.stacks().len(), p.frames().len()];
+        let sums = [p.sample_count(), p.weight_ns(), p.ticks(), p.missed()];
+        (tables, p.string_count(), sums, p.losses().total())
+    };
+    assert_eq!(counts(&next), ([0; 3], 0, [0; 4], 0));
+    assert_eq!(counts(&profile), ([1; 3], 1, [1, 10, 1, 3], 2));
 }
 
 /// A recursion of 20,000 frames, seen at every one of its depths, is walked,

@@ -59,6 +59,19 @@ impl Lanes {
         *self = Self::default();
     }
 
+    /// Hands over what belongs to `profile`, after which comes another one that
+    /// knows nothing of what this one knew.
+    pub(crate) fn leave(&mut self, profile: &mut Profile) {
+        self.flush(profile);
+        for lane in &mut self.lanes {
+            lane.thread = None;
+            lane.prefixes.clear();
+            lane.state = None;
+        }
+        self.threads.clear();
+        self.frames = Frames::default();
+    }
+
     /// Hands over the samples that wait for processor time.
     pub(crate) fn flush(&mut self, profile: &mut Profile) {
         for lane in &mut self.lanes {

@@ -33,7 +33,7 @@ pub use clock::{Tick, own_cpu_time};
 pub use fold::Shown;
 pub use lane::Reuse;
 pub use lost::Lost;
-pub use recorder::{End, Mode, Options, Progress, Recorder};
+pub use recorder::{End, Mode, Options, Progress, Recorder, Whom};
 pub use stack::{Frame, Stack, Standing};
 pub use state::Activity;
 pub use stop::{NotStopped, motion, stop_running};

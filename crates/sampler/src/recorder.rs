@@ -23,6 +23,16 @@ pub enum Mode {
     Cpu,
 }
 
+/// Which threads are sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whom {
+    /// Waiting threads too; in [`Mode::Cpu`] they have no time, so it makes no
+    /// difference.
+    pub idle: bool,
+    /// Only the threads that hold an interpreter's lock.
+    pub gil: bool,
+}
+
 /// What to record, and how often.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -32,11 +42,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// What time samples stand for.
     pub mode: Mode,
-    /// Waiting threads too; in [`Mode::Cpu`] they have no time, so it makes no
-    /// difference.
-    pub idle: bool,
-    /// Only the threads that hold an interpreter's lock.
-    pub gil: bool,
+    /// Which threads.
+    pub whom: Whom,
     /// Stop the threads for each read.
     pub blocking: bool,
 }
@@ -59,8 +66,30 @@ pub enum End {
 pub struct Progress<'a> {
     /// The tick just done.
     pub tick: Tick,
-    /// What has been recorded so far.
-    pub profile: &'a Profile,
+    /// What is recorded.
+    pub target: &'a Target,
+    /// Which threads are sampled from now on.
+    pub whom: &'a mut Whom,
+    profile: &'a mut Profile,
+    lanes: &'a mut Lanes,
+}
+
+impl Progress<'_> {
+    /// What has been recorded so far, since it was last [taken](Self::take).
+    pub fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    /// Takes what has been recorded; the recorder goes on with an empty profile.
+    /// So one that never ends needs no more memory than what is recorded from one
+    /// call to the next. Each call costs entering all stacks anew that are there
+    /// then. In [`Mode::Cpu`] what a thread has used since its last sample goes to
+    /// its next one alone.
+    pub fn take(&mut self) -> Profile {
+        self.lanes.leave(self.profile);
+        let next = self.profile.successor();
+        std::mem::replace(self.profile, next)
+    }
 }
 
 /// Looks at a target at every tick and fills a profile.
@@ -71,8 +100,6 @@ pub struct Recorder {
     profile: Profile,
     process: ProcessId,
     lanes: Lanes,
-    /// What has to be known of threads that wait.
-    question: Question,
     /// The threads to sample at this tick.
     due: Vec<usize>,
     /// How often the process became another program.
@@ -116,8 +143,8 @@ impl Recorder {
     ) -> Result<Self, AccessError> {
         let mut meta = Meta::at_rate(options.rate, SystemTime::now());
         meta.target = describe(target.process());
-        meta.idle_threads = options.idle;
-        meta.gil_only = options.gil;
+        meta.idle_threads = options.whom.idle;
+        meta.gil_only = options.whom.gil;
         meta.cpu_time = options.mode == Mode::Cpu;
         let mut profile = Profile::new(meta);
         let process = profile.add_process(Process {
@@ -129,11 +156,6 @@ impl Recorder {
             true => Some(Stopper::new(target.process())?),
             false => None,
         };
-        let all = options.idle || options.gil || options.mode == Mode::Cpu;
-        let question = match all {
-            true => Question::WhatAllDo,
-            false => Question::WhoRuns,
-        };
         Ok(Self {
             stopper,
             failures: 0,
@@ -142,7 +164,6 @@ impl Recorder {
             profile,
             process,
             lanes: Lanes::default(),
-            question,
             due: Vec::new(),
             kept_house: None,
             execs: 0,
@@ -182,7 +203,7 @@ impl Recorder {
         self.profile.sample_count()
     }
 
-    /// What has been recorded.
+    /// What has been recorded since it was last [taken](Progress::take).
     pub fn into_profile(self) -> Profile {
         self.profile
     }
@@ -192,7 +213,7 @@ impl Recorder {
     pub fn run(
         &mut self,
         target: &mut Target,
-        observe: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+        observe: &mut dyn FnMut(&mut Progress<'_>) -> ControlFlow<()>,
     ) -> End {
         let interval = Duration::from_secs(1) / self.options.rate.get();
         sleep_precisely();
@@ -218,8 +239,7 @@ impl Recorder {
                 stands_for: Duration::ZERO,
                 missed: 0,
             });
-            let profile = &self.profile;
-            if observe(&Progress { tick, profile }).is_break() {
+            if self.show(target, tick, observe).is_break() {
                 break End::Interrupted;
             }
         };
@@ -229,18 +249,47 @@ impl Recorder {
         end
     }
 
+    /// Lets the observer see where the recording stands, and say whom to sample.
+    fn show(
+        &mut self,
+        target: &Target,
+        tick: Tick,
+        observe: &mut dyn FnMut(&mut Progress<'_>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let flow = observe(&mut Progress {
+            tick,
+            target,
+            whom: &mut self.options.whom,
+            profile: &mut self.profile,
+            lanes: &mut self.lanes,
+        });
+        self.profile.meta.idle_threads = self.options.whom.idle;
+        self.profile.meta.gil_only = self.options.whom.gil;
+        flow
+    }
+
+    /// What has to be known of threads that wait.
+    fn question(&self) -> Question {
+        let Options { mode, whom, .. } = &self.options;
+        match whom.idle || whom.gil || *mode == Mode::Cpu {
+            true => Question::WhatAllDo,
+            false => Question::WhoRuns,
+        }
+    }
+
     /// One look at every thread that is due.
     fn look(&mut self, target: &mut Target, tick: Tick) -> Result<(), End> {
         if !self.keep_house(target, tick.time) {
             return self.after_loss(target);
         }
         self.looks += 1;
-        if target.look(self.question) {
+        let question = self.question();
+        if target.look(question) {
             self.expect_change(target);
         }
         self.lanes.follow(target, &mut self.profile);
         self.due.clear();
-        match self.question {
+        match question {
             Question::WhoRuns => self.due.extend_from_slice(target.awake()),
             Question::WhatAllDo => self.due.extend(0..target.threads().len()),
         }
@@ -254,7 +303,7 @@ impl Recorder {
             .filter(|_| !target.is_native())
             .map(|stopper| stop_running(stopper, target));
         // Who is wanted must be known before; else the stacks may tell for nothing.
-        if self.options.gil || !target.stacks_tell_gil() {
+        if self.options.whom.gil || !target.stacks_tell_gil() {
             target.lock_holders();
         }
         let moment = Moment {
@@ -299,9 +348,11 @@ impl Recorder {
     fn wants(&mut self, target: &Target, index: usize, thread: &TargetThread) -> bool {
         let activity = thread.activity();
         let is_there = activity != Activity::Ended;
-        let passes = is_there && (!self.options.gil || target.holds_lock(thread));
+        let passes = is_there && (!self.options.whom.gil || target.holds_lock(thread));
         match self.options.mode {
-            Mode::Wall => passes && (self.options.idle || self.options.gil || activity.is_active()),
+            Mode::Wall => {
+                passes && (self.options.whom.idle || self.options.whom.gil || activity.is_active())
+            }
             Mode::Cpu => {
                 let (Some(cpu), Some(run_ns)) = (self.lanes.cpu(index), target.run_ns(index))
                 else {
