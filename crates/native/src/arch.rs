@@ -40,6 +40,9 @@ pub struct Architecture {
     /// The distance from SP up to the frame pointer in a function that starts
     /// at the first address, at the second one.
     pub(crate) below_frame_pointer: fn(&mut Code<'_>, ImageAddress, ImageAddress) -> Option<u64>,
+    /// Whether a thread or a coroutine begins at the second of these bytes
+    /// although nothing is called before it.
+    pub(crate) starts_here: fn(&[u8]) -> bool,
     /// The call that ends the bytes, which lie before this address.
     pub(crate) call_before: fn(&[u8], u64) -> Call,
     /// How many bytes a call has at most.

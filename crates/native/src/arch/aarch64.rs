@@ -35,6 +35,7 @@ pub static AARCH64: Architecture = Architecture {
     by_exit: |_, _| None,
     by_entry: |_, _, _| None,
     below_frame_pointer: |_, _, _| None,
+    starts_here: |_| false,
     call_before,
     longest_call: 4,
 };

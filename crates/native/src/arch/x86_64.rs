@@ -56,6 +56,7 @@ pub static X86_64: Architecture = Architecture {
     by_exit: exit::rule,
     by_entry: entry::rule,
     below_frame_pointer: entry::below_frame_pointer,
+    starts_here,
     call_before: call::before,
     longest_call: 8,
 };
@@ -138,4 +139,10 @@ fn stub(stub: Stub, offset: u64) -> Rule {
         (Stub::PltJump, _) => 0,
     };
     Rule::stub(RSP, i32::from(pushed) * 8 + 8, Recovery::AtCfa(-8))
+}
+
+/// Go's runtime lets every goroutine return to the second byte of `goexit`, a
+/// call between two `nop` (src/runtime/asm_amd64.s, Go 1.19 to 1.25).
+fn starts_here(code: &[u8]) -> bool {
+    matches!(code, [0x90, 0xe8, _, _, _, _, 0x90, ..])
 }

@@ -20,6 +20,7 @@ const MAX_SECTIONS: usize = 16_384;
 pub struct Image {
     bytes: ObjectBytes,
     machine: u16,
+    entry: u64,
     loads: Vec<Segment>,
     /// `.eh_frame_hdr`, from the program header: stripping leaves that alone.
     eh_frame_hdr: Option<Section>,
@@ -53,6 +54,7 @@ impl Image {
         let programs = programs.get(..MAX_SEGMENTS).unwrap_or(programs);
         let mut image = Self {
             machine: header.e_machine(endian),
+            entry: header.e_entry(endian),
             loads: Vec::new(),
             eh_frame_hdr: None,
             sections: sections(header, data, &bytes).unwrap_or_default(),
@@ -102,6 +104,13 @@ impl Image {
     /// The build id, if it has one.
     pub fn build_id(&self) -> Option<&BuildId> {
         self.build_id.as_ref()
+    }
+
+    /// Where the program starts, if an address is in the code there: some
+    /// dozen instructions.
+    pub(crate) fn entry_before(&self, address: ImageAddress) -> Option<ImageAddress> {
+        let into = address.get().checked_sub(self.entry)?;
+        (self.entry != 0 && into < 128).then(|| ImageAddress::new(self.entry))
     }
 
     pub(crate) fn is_for(&self, arch: &Architecture) -> bool {

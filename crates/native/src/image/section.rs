@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -18,7 +17,23 @@ pub(crate) struct Section {
     /// Whether those start with a compression header.
     pub(crate) compressed: bool,
     bytes: ObjectBytes,
-    data: Arc<OnceLock<Option<Part>>>,
+    data: Arc<OnceLock<Option<Data>>>,
+}
+
+/// What a section holds.
+#[derive(Debug)]
+enum Data {
+    Plain(Part),
+    Unpacked(Vec<u8>),
+}
+
+impl Data {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Plain(part) => part.get(),
+            Self::Unpacked(bytes) => bytes,
+        }
+    }
 }
 
 /// Stubs that linkers make to call functions of other objects.
@@ -53,20 +68,24 @@ impl Section {
         self.file.is_empty()
     }
 
-    /// Its bytes as they are in the file, read at the first call and kept;
-    /// `None` if they cannot be had.
+    /// Its bytes, read and unpacked at the first call and kept; `None` if they
+    /// cannot be had.
     pub(crate) fn data(&self) -> Option<&[u8]> {
-        let read = || self.bytes.part(self.file.clone());
-        self.data.get_or_init(read).as_ref().map(Part::get)
+        let data = self.data.get_or_init(|| self.read());
+        data.as_ref().map(Data::get)
     }
 
-    /// Its bytes, unpacked if they are compressed, for one use.
-    pub(crate) fn unpacked<T>(&self, using: impl FnOnce(Cow<'_, [u8]>) -> T) -> Option<T> {
+    /// The same for one use.
+    pub(crate) fn once<T>(&self, using: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        Some(using(self.read()?.get()))
+    }
+
+    fn read(&self) -> Option<Data> {
         let part = self.bytes.part(self.file.clone())?;
-        Some(using(match self.compressed {
-            true => Cow::Owned(compressed::unpack(part.get())?),
-            false => Cow::Borrowed(part.get()),
-        }))
+        Some(match self.compressed {
+            true => Data::Unpacked(compressed::unpack(part.get())?),
+            false => Data::Plain(part),
+        })
     }
 
     /// How far into the section the address lies.

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::debug_files::DebugFiles;
 use super::demangle::demangle;
 use super::units::{Context, Units};
 use crate::ImageAddress;
-use crate::image::{Image, Section, SectionName};
+use crate::image::{Image, SectionName};
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
@@ -43,10 +42,7 @@ struct Sections {
     supplement: Option<File>,
 }
 
-struct File {
-    image: Arc<Image>,
-    unpacked: HashMap<SectionName, Vec<u8>>,
-}
+struct File(Arc<Image>);
 
 const SECTIONS: [(SectionId, SectionName); 10] = [
     (SectionId::DebugAbbrev, SectionName::DebugAbbrev),
@@ -107,25 +103,16 @@ fn frames(context: &Context<'_>, address: ImageAddress) -> gimli::Result<Vec<Sou
 
 impl File {
     fn open(image: &Arc<Image>) -> Self {
-        // What is not compressed is used where it lies.
-        let packed = SECTIONS.iter().filter_map(|(_, name)| {
-            let section = image.section(*name).filter(|s| s.compressed)?;
-            Some((*name, section))
+        // Unpacking takes longer than all the rest, so each section has a
+        // thread for it.
+        let sections = SECTIONS.iter();
+        let packed = sections.filter_map(|(_, name)| image.section(*name).filter(|s| s.compressed));
+        std::thread::scope(|scope| {
+            for section in packed {
+                scope.spawn(|| section.data().is_some());
+            }
         });
-        // Unpacking takes longer than all the rest, so each has a thread.
-        let unpacked = std::thread::scope(|scope| {
-            let unpack = |section: &Section| section.unpacked(|bytes| bytes.into_owned());
-            let threads: Vec<_> = packed
-                .map(|(name, section)| (name, scope.spawn(move || unpack(section))))
-                .collect();
-            let done = threads.into_iter();
-            let done = done.filter_map(|(name, thread)| Some((name, thread.join().ok()??)));
-            done.collect()
-        });
-        Self {
-            unpacked,
-            image: Arc::clone(image),
-        }
+        Self(Arc::clone(image))
     }
 
     fn dwarf(&self) -> Dwarf<Reader<'_>> {
@@ -142,11 +129,7 @@ impl File {
 
     fn section(&self, id: SectionId) -> Option<&[u8]> {
         let (_, name) = SECTIONS.iter().find(|(known, _)| *known == id)?;
-        if let Some(bytes) = self.unpacked.get(name) {
-            return Some(bytes);
-        }
-        let section = self.image.section(*name).filter(|s| !s.compressed)?;
-        section.data()
+        self.0.section(*name)?.data()
     }
 }
 

@@ -55,7 +55,7 @@ impl ModuleSymbols {
 /// `.gnu_debugdata`: an object file with nothing but `.symtab`, packed with xz.
 fn mini_debug_info(object: &Image) -> Option<SymbolTable> {
     let packed = object.section(SectionName::GnuDebugdata)?;
-    let bytes = packed.unpacked(|packed| unpack_xz(&packed))??;
+    let bytes = packed.once(unpack_xz)??;
     let image = Image::parse(ObjectBytes::new(bytes)).ok()?;
     SymbolTable::read(&Arc::new(image), false)
 }

@@ -39,9 +39,7 @@ impl SymbolTable {
         } else {
             (SectionName::Symtab, SectionName::Strtab)
         };
-        let entries = image
-            .section(symbols)?
-            .unpacked(|bytes| entries(&bytes))??;
+        let entries = image.section(symbols)?.once(entries)??;
         Some(Self {
             image: Arc::clone(image),
             strings,

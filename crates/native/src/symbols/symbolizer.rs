@@ -68,6 +68,22 @@ struct Asked<'a> {
     address: ImageAddress,
 }
 
+/// The whole name of a function: debug information has only its last part
+/// where other objects cannot call it, as in C++ namespaces without a name.
+fn qualified(name: String, symbols: &ModuleSymbols, address: ImageAddress) -> String {
+    if name.contains("::") {
+        return name;
+    }
+    let Some((_, mangled)) = symbols.by_table(address, None) else {
+        return name;
+    };
+    let whole = demangle(&mangled);
+    match whole.strip_suffix(&*name) {
+        Some(before) if before.ends_with("::") => whole.into_owned(),
+        _ => name,
+    }
+}
+
 impl Symbolizer {
     /// A symbolizer for objects of one architecture.
     pub fn new(arch: &'static Architecture, places: DebugPlaces) -> Self {
@@ -131,7 +147,11 @@ impl Symbolizer {
             let file = frame.file.map(|file| self.intern(&file));
             let inlined = at + 1 < count;
             let (name, source) = match frame.function {
-                Some(name) => (self.intern(&name), NameSource::DebugInfo),
+                Some(name) if inlined => (self.intern(&name), NameSource::DebugInfo),
+                Some(name) => {
+                    let name = qualified(name, symbols, asked.address);
+                    (self.intern(&name), NameSource::DebugInfo)
+                }
                 // Symbol tables know the function that it is part of.
                 None if inlined => continue,
                 None => self.without_debug_info(symbols, asked),

@@ -97,7 +97,7 @@ impl Cfi {
             bases,
             eh_frame_hdr: hdr,
             eh_frame,
-            debug_frame: named(SectionName::DebugFrame).filter(|s| !s.compressed),
+            debug_frame: named(SectionName::DebugFrame),
             eh_index: OnceLock::new(),
             debug_index: OnceLock::new(),
         }

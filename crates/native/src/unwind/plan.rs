@@ -32,10 +32,14 @@ pub(super) fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) ->
         CodeAddress::Return(_) => ImageAddress::new(address.get().wrapping_add(1)),
     };
     let mut code = Code::of(image);
+    if goes_on_at != address && (arch.starts_here)(code.at(address.get())) {
+        return Plan::Rule(Rule::root(arch.stack_pointer));
+    }
     let by_exit = (arch.by_exit)(&mut code, goes_on_at);
     let start = located
         .module
         .symbol_start(modules.objects(), arch, address);
+    let start = start.or_else(|| image.entry_before(address));
     let by_entry = start.and_then(|start| (arch.by_entry)(&mut code, start, goes_on_at));
     Plan::Undescribed([by_exit, by_entry].into_iter().flatten().collect())
 }

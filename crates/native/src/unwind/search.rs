@@ -1,8 +1,10 @@
-//! Finding a frame pointer that is not known.
+//! Looking for a caller on the stack.
 //!
 //! Of a blocked thread the kernel shows SP and the instruction pointer alone.
 //! Programs built with frame pointers say in their unwind information that a
-//! caller is found by that register, and nothing below has saved it.
+//! caller is found by that register, and nothing below has saved it. And a
+//! function that describes itself nowhere and never returns has no code that
+//! leads to its caller: those that call `main` and start threads in musl.
 
 use std::sync::Arc;
 
@@ -19,8 +21,20 @@ use crate::module::Module;
 /// functions with large buffers, which are few.
 const MAX_DISTANCE: u64 = 16 << 10;
 
+/// The same for a return address, without a frame pointer to confirm it.
+const MAX_ROOM: u64 = 512;
+
 /// Candidates that are tried.
 const MAX_CANDIDATES: usize = 16;
+
+/// What may lead to a frame's caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Candidate {
+    /// The frame pointer.
+    FramePointer(u64),
+    /// The return address, and SP after the return.
+    Return { pc: u64, sp: u64 },
+}
 
 /// A function that runs.
 struct Running {
@@ -31,7 +45,7 @@ struct Running {
 
 /// The frame pointer of a frame, by how much stack its function's code uses:
 /// there has to be a frame record that the function may return by.
-pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<u64> {
+pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<Candidate> {
     let running = running(walk, frame)?;
     let image = running.module.image(walk.modules.objects(), walk.arch);
     let mut code = Code::of(image.ok()?);
@@ -39,16 +53,12 @@ pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<u64> {
     let fp = frame.sp.get().checked_add(size)?;
     let (_, pc) = record(walk, fp)?;
     // The call may have been of a function that has jumped to this one.
-    let is_call = matches!(
-        walk.call_before(RemoteAddr::new(pc)),
-        Some(Call::To(_) | Call::Somewhere)
-    );
-    is_call.then_some(fp)
+    is_after_call(walk, pc).then_some(Candidate::FramePointer(fp))
 }
 
 /// What may be frame records above a frame's SP, nearest first: values that
 /// point up the stack, each below what the function may return to.
-pub(super) fn candidates(walk: &mut Walk<'_>, frame: &Frame) -> Vec<u64> {
+pub(super) fn frame_pointers(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candidate> {
     let running = running(walk, frame);
     let mut found = Vec::new();
     let first = frame.sp.get().next_multiple_of(8);
@@ -62,13 +72,39 @@ pub(super) fn candidates(walk: &mut Walk<'_>, frame: &Frame) -> Vec<u64> {
             && walk.modules.is_code(RemoteAddr::new(pc))
             && is_called_before(walk, running.as_ref(), pc)
         {
-            found.push(fp);
+            found.push(Candidate::FramePointer(fp));
             if found.len() == MAX_CANDIDATES {
                 break;
             }
         }
     }
     found
+}
+
+/// What may be return addresses of a frame whose function describes itself
+/// nowhere, nearest first. Whatever is called there, it may have jumped to this
+/// function.
+pub(super) fn return_addresses(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    let first = frame.sp.get().next_multiple_of(8);
+    for at in (first..first.saturating_add(MAX_ROOM)).step_by(8) {
+        let Ok(pc) = walk.memory.u64(RemoteAddr::new(at)) else {
+            break;
+        };
+        if is_after_call(walk, pc) {
+            let sp = at.wrapping_add(8);
+            found.push(Candidate::Return { pc, sp });
+        }
+    }
+    found.truncate(MAX_CANDIDATES);
+    found
+}
+
+fn is_after_call(walk: &Walk<'_>, pc: u64) -> bool {
+    matches!(
+        walk.call_before(RemoteAddr::new(pc)),
+        Some(Call::To(_) | Call::Somewhere)
+    )
 }
 
 fn running(walk: &Walk<'_>, frame: &Frame) -> Option<Running> {

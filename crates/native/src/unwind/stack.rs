@@ -33,8 +33,9 @@ pub enum Via {
     /// By its callee's code, as it has no unwind information: it was followed
     /// to where it returns.
     Code,
-    /// By a frame pointer that was not known, and was looked for on the stack.
-    FoundFramePointer,
+    /// By a frame pointer or a return address that was not known, and was looked
+    /// for on the stack.
+    Searched,
 }
 
 /// How a stack ended.
@@ -78,7 +79,7 @@ pub struct Outcome {
     pub by_frame_pointer: u32,
     /// How many were found by their callee's code.
     pub by_code: u32,
-    /// How many were found by a frame pointer that was looked for.
+    /// How many were looked for on the stack.
     pub by_search: u32,
     /// How often memory beyond the copy of the stack was read.
     pub outside_reads: u32,

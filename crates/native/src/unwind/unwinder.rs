@@ -1,13 +1,13 @@
 use firefinch_memory::{Memory, RemoteAddr};
 
-use super::cache::Cache;
+use super::cache::{Cache, Plan};
 use super::cfi::Context;
 use super::plan::plan;
-use super::search;
+use super::search::{self, Candidate};
 use super::stack_memory::{Block, StackMemory};
 use super::walk::Walk;
 use super::{Frame, Outcome, StackCopy, Status, Truncation, Via};
-use crate::address::{CodeAddress, InstructionPointer};
+use crate::address::{CodeAddress, InstructionPointer, ReturnAddress};
 use crate::modules::Modules;
 use crate::registers::Registers;
 
@@ -103,11 +103,9 @@ impl Unwinder {
             },
         };
         let mut status = run.finish(newest, frames);
-        let unknown = Status::Truncated(Truncation::UnknownRegister(arch.frame_pointer));
-        if status == unknown
-            && let Some(found) = run.search(frames)
-        {
-            status = found;
+        if let Some(found) = run.search(status, frames) {
+            // What is found may lead to where another has to be looked for.
+            status = run.search(found, frames).unwrap_or(found);
         }
         let count = |via| {
             let frames = frames.iter().filter(|frame| frame.via == via);
@@ -117,7 +115,7 @@ impl Unwinder {
             status,
             by_frame_pointer: count(Via::FramePointer),
             by_code: count(Via::Code),
-            by_search: count(Via::FoundFramePointer),
+            by_search: count(Via::Searched),
             outside_reads: run.walk.memory.reads(),
         }
     }
@@ -161,46 +159,93 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on from the last frame, whose frame pointer is not known, with one
-    /// that is found. By the size of the frame it is as good as known; one by
-    /// its look has to lead to the root, and no other one may: a stack keeps
-    /// frames of functions that have returned.
-    fn search(&mut self, frames: &mut Vec<Frame>) -> Option<Status> {
-        let last = frames.pop()?;
-        let depth = frames.len();
-        let before = self.walk.registers;
-        let exact = search::by_frame_size(&mut self.walk, &last);
-        let candidates = match exact {
-            Some(fp) => vec![fp],
-            None => search::candidates(&mut self.walk, &last),
+    /// Goes on from the last frame, whose caller is not known, with one that is
+    /// looked for. By a frame pointer that the size of the frame tells, it is as
+    /// good as known. One by its look has to lead to the root, and no other one
+    /// may: a stack keeps frames of functions that have returned.
+    fn search(&mut self, status: Status, frames: &mut Vec<Frame>) -> Option<Status> {
+        let Status::Truncated(reason) = status else {
+            return None;
         };
-        let mut found: Option<(Vec<Frame>, Status)> = None;
-        for fp in candidates {
-            self.walk.registers = before;
-            self.walk.registers.set(self.walk.arch.frame_pointer, fp);
-            let mut rest = Vec::new();
-            let status = self.finish(last, &mut rest);
-            if exact.is_some() || status == Status::Rooted {
+        let last = *frames.last()?;
+        let fp = self.walk.arch.frame_pointer;
+        let before = self.walk.registers;
+        let mut candidates = Vec::new();
+        if reason == Truncation::UnknownRegister(fp) {
+            if let Some(exact) = search::by_frame_size(&mut self.walk, &last) {
+                let found = self.go_on(&before, last, exact)?;
+                return Some(found.take(frames));
+            }
+            candidates = search::frame_pointers(&mut self.walk, &last);
+        }
+        let plan = self.plan(last.address);
+        let is_undescribed = matches!(plan, Plan::Undescribed(_));
+        if is_undescribed && !matches!(reason, Truncation::MemoryMissing(_)) {
+            candidates.extend(search::return_addresses(&mut self.walk, &last));
+        }
+        let mut found: Option<Found> = None;
+        for candidate in candidates {
+            let Some(rest) = self.go_on(&before, last, candidate) else {
+                continue;
+            };
+            if rest.status == Status::Rooted {
                 if found.is_some() {
                     found = None;
                     break;
                 }
-                found = Some((rest, status));
+                found = Some(rest);
             }
         }
         self.walk.registers = before;
-        match found {
-            Some((rest, status)) => {
-                frames.extend(rest);
-                if let Some(caller) = frames.get_mut(depth + 1) {
-                    caller.via = Via::FoundFramePointer;
+        Some(found?.take(frames))
+    }
+
+    /// The callers of the last frame by a candidate.
+    fn go_on(&mut self, before: &Registers, last: Frame, candidate: Candidate) -> Option<Found> {
+        let arch = self.walk.arch;
+        self.walk.registers = *before;
+        let caller = match candidate {
+            Candidate::FramePointer(fp) => {
+                self.walk.registers.set(arch.frame_pointer, fp);
+                let plan = self.cache.get_or_insert(last.address, || {
+                    plan(self.walk.modules, last.address, self.context)
+                });
+                self.walk.step(&last, plan).ok()??
+            }
+            Candidate::Return { pc, sp } => {
+                self.walk.registers = Registers::new();
+                self.walk.registers.set(arch.stack_pointer, sp);
+                Frame {
+                    address: CodeAddress::Return(ReturnAddress::new(RemoteAddr::new(pc))?),
+                    sp: RemoteAddr::new(sp),
+                    via: Via::Searched,
                 }
-                Some(status)
             }
-            None => {
-                frames.push(last);
-                None
-            }
+        };
+        if !self.walk.modules.is_code(caller.address.lookup()) {
+            return None;
         }
+        let mut frames = Vec::new();
+        let via = Via::Searched;
+        let status = self.finish(Frame { via, ..caller }, &mut frames);
+        Some(Found { frames, status })
+    }
+
+    fn plan(&mut self, address: CodeAddress) -> &Plan {
+        self.cache
+            .get_or_insert(address, || plan(self.walk.modules, address, self.context))
+    }
+}
+
+/// Callers that were found by a candidate.
+struct Found {
+    frames: Vec<Frame>,
+    status: Status,
+}
+
+impl Found {
+    fn take(self, frames: &mut Vec<Frame>) -> Status {
+        frames.extend(self.frames);
+        self.status
     }
 }

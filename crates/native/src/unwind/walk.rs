@@ -106,7 +106,19 @@ impl Walk<'_> {
     /// Whether a call may return to an address. Of code that cannot be read
     /// anything may be true.
     fn may_return_to(&self, pc: RemoteAddr) -> bool {
-        self.call_before(pc) != Some(Call::None)
+        self.call_before(pc) != Some(Call::None) || self.starts_at(pc)
+    }
+
+    fn starts_at(&self, pc: RemoteAddr) -> bool {
+        let before = RemoteAddr::new(pc.get().wrapping_sub(1));
+        let located = self.modules.locate(before);
+        let code = located.and_then(|located| {
+            let image = located.module.image(self.modules.objects(), self.arch);
+            Some((image.ok()?, located.address?.get()))
+        });
+        code.is_some_and(|(image, address)| {
+            (self.arch.starts_here)(crate::image::Code::of(image).at(address))
+        })
     }
 
     /// The call before an address, `None` if its code cannot be read. The

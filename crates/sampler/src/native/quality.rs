@@ -22,7 +22,7 @@ pub struct Quality {
     pub by_frame_pointer: u64,
     /// … with a frame found by the code of its callee, for the same reason.
     pub by_code: u64,
-    /// … with a frame pointer that was not known and found on the stack.
+    /// … with a frame that was looked for on the stack.
     pub by_search: u64,
     /// All their frames.
     pub frames: u64,

@@ -21,6 +21,9 @@ struct Frame {
     pointer: Option<i32>,
     /// What was saved, and by how much below.
     saved: Vec<(Kept, i32)>,
+    /// It has begun by setting the frame pointer to null, as the System V ABI
+    /// wants it of the outermost frame (3.4.1).
+    is_outermost: bool,
     /// It calls or branches: the frame stays as it is to the function's ends.
     settled: bool,
 }
@@ -29,6 +32,9 @@ struct Frame {
 /// that never return.
 pub(super) fn rule(code: &mut Code<'_>, start: ImageAddress, at: ImageAddress) -> Option<Rule> {
     let frame = Frame::of(code, start, at)?;
+    if frame.is_outermost {
+        return Some(Rule::root(RSP));
+    }
     let saved = frame.saved.iter();
     let saved = saved.map(|(register, below)| (*register, Recovery::AtCfa(-8 - below)));
     let (base, offset) = match frame.pointer {
@@ -56,7 +62,7 @@ impl Frame {
         let mut frame = Self::default();
         let mut address = start.get();
         for _ in 0..MAX_STEPS {
-            if address >= at.get() {
+            if address >= at.get() || frame.is_outermost {
                 return Some(frame);
             }
             let instruction = decode(code, address);
@@ -83,7 +89,10 @@ impl Frame {
                 (RSP, by) => self.grow(by.checked_neg()?)?,
                 _ => return None,
             },
-            Mnemonic::Push => {
+            Mnemonic::Xor if register.full_register() == Register::RBP && self.is_fresh() => {
+                self.is_outermost = instruction.op1_register() == register;
+            }
+            Mnemonic::Push | Mnemonic::Pushfq => {
                 self.grow(8)?;
                 if !self.settled
                     && let Some(register) = number(register)
@@ -105,6 +114,11 @@ impl Frame {
             _ => {}
         }
         Some(())
+    }
+
+    /// Whether it has done nothing to its stack yet.
+    fn is_fresh(&self) -> bool {
+        self.size == 0 && self.pointer.is_none()
     }
 
     fn grow(&mut self, by: i32) -> Option<()> {

@@ -62,8 +62,9 @@ impl Values {
         }
         let first = number(instruction.op0_register());
         match (instruction.mnemonic(), first) {
-            (Mnemonic::Push, _) => self.set(RSP, self.plus(RSP, -8)),
+            (Mnemonic::Push | Mnemonic::Pushfq, _) => self.set(RSP, self.plus(RSP, -8)),
             (Mnemonic::Pop, first) => self.pop(first),
+            (Mnemonic::Popfq, _) => self.pop(None),
             (Mnemonic::Leave, _) => {
                 self.set(RSP, self.get(RBP));
                 self.pop(Some(RBP));
