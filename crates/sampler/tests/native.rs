@@ -3,7 +3,7 @@
 
 mod support;
 
-use firefinch_native::{CodeAddress, Status};
+use firefinch_native::{CodeAddress, Status, Truncation};
 use firefinch_sampler::native::NativeStack;
 use support::{build, names, own_names};
 
@@ -133,13 +133,13 @@ fn signals() {
     assert!(handled > 0);
 }
 
-/// A C++ program that throws and catches without end is found to its root, through the libraries that do it, but for the few instructions of libgcc that replace the frames that are there by those to go on with.
+/// A C++ program that throws and catches without end is found to its root, through the libraries that do it, but where libgcc is about to go on elsewhere: it writes the return address and the registers of there over those of its own frame (`uw_install_context` in unwind-dw2.c, GCC 4 to 15). perf loses 1.0 % of this program's stacks there, firefinch 1.3 %.
 #[test]
 fn exceptions() {
     let program = build(&["c++", "-O2", "-g", "-pthread"], "throws.cc").expect("c++");
     let mut target = program.start();
     let stacks = target.sample(2 * LOOKS);
-    let (mut good, mut throwing) = (0, 0);
+    let (mut good, mut short, mut throwing) = (0, 0, 0);
     for stack in &stacks {
         let names = names(stack);
         let rooted = stack.outcome.status == Status::Rooted && names.last() == Some(&"clone3");
@@ -148,21 +148,38 @@ fn exceptions() {
             Some(at) => names.get(at + 1) == Some(&"operator()"),
             None => names.contains(&"operator()"),
         };
-        good += usize::from(rooted && whole);
-        let replaces = stack.frames[0].place.module.starts_with("libgcc_s");
-        assert!((rooted && whole) || replaces, "{names:?}");
+        let whole = rooted && whole;
+        good += usize::from(whole);
+        if matches!(
+            stack.outcome.status,
+            Status::Truncated(Truncation::MemoryMissing(_))
+        ) {
+            // The one after the first, if that seemed to end too early.
+            short += 1;
+        } else {
+            assert!(whole || goes_on_elsewhere(stack), "{stack:#?}");
+        }
         let thrown = names.iter().position(|name| name.starts_with("_Unwind_"));
         let from = names
             .iter()
             .position(|name| *name == "shop::Counter<unsigned int>::descend");
         throwing += usize::from(thrown.is_some() && thrown < from);
         // Inlined into the function that calls it.
-        if let (Some(at), true) = (at, rooted && from.is_some()) {
+        if let (Some(at), true) = (at, whole && from.is_some()) {
             assert_eq!(names[at - 1], "shop::Counter<unsigned int>::step");
         }
     }
-    assert!(good * 10 >= stacks.len() * 9, "{good}");
-    assert!(throwing > 0);
+    assert!(good * 100 >= stacks.len() * 97, "{good}");
+    assert!(throwing > 0 && short <= 1, "{throwing} {short}");
+}
+
+/// Whether the thread is in one of the functions of libgcc that return to where a stack is unwound to.
+fn goes_on_elsewhere(stack: &NativeStack) -> bool {
+    let frames = stack.frames.iter();
+    let own = frames.take_while(|frame| frame.place.module.starts_with("libgcc_s"));
+    let oldest = own.last().and_then(|frame| frame.place.symbols.first());
+    oldest
+        .is_some_and(|symbol| ["_Unwind_Resume", "_Unwind_RaiseException"].contains(&&*symbol.name))
 }
 
 /// A Rust program's generic functions, trait methods and closures have their names.

@@ -34,6 +34,24 @@ pub(super) struct Expected {
     pub(super) area_end: RemoteAddr,
     /// Nothing from here on was needed.
     pub(super) end: RemoteAddr,
+    /// A root was found there.
+    pub(super) is_root: bool,
+}
+
+impl Expected {
+    /// What is expected after one more stack of the thread. A root below the one
+    /// that is known is not believed: while a C++ exception is handed to who catches
+    /// it, return addresses are not those of the frames that they lie in, and the
+    /// stack seems to end anywhere.
+    pub(super) fn after(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if before.is_root && before.area_end == self.area_end => Self {
+                end: self.end.max(before.end),
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 /// What a capture holds.
@@ -252,3 +270,33 @@ impl fmt::Display for CaptureError {
 }
 
 impl std::error::Error for CaptureError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread's stack ends at the highest root seen in its area, and where none was, at the area's end until there is one.
+    #[test]
+    fn highest_root() {
+        let (area, other) = (0x9000, 0x5000);
+        let mut known = None;
+        for (area, end, is_root, expected) in [
+            (area, 0x4000, true, 0x4000),
+            (area, 0x6000, true, 0x6000),
+            (area, 0x3000, true, 0x6000),
+            (area, 0x9000, false, 0x9000),
+            (area, 0x4000, true, 0x4000),
+            (other, 0x2000, true, 0x2000),
+            (area, 0x3000, true, 0x3000),
+        ] {
+            let now = Expected {
+                area_end: RemoteAddr::new(area),
+                end: RemoteAddr::new(end),
+                is_root,
+            };
+            let now = now.after(known);
+            assert_eq!(now.end, RemoteAddr::new(expected), "{end:#x}");
+            known = Some(now);
+        }
+    }
+}

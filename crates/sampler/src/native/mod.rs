@@ -212,30 +212,32 @@ impl Native {
     /// Remembers where the thread's stack ends.
     fn learn(&mut self, tid: Tid, content: &Content, outcome: &Outcome) {
         let copied = content.start.offset(content.len as u64);
-        let end = content.area.and_then(|area| {
+        let expected = content.area.and_then(|area| {
             let root = self.frames.last()?.sp;
-            let end = match outcome.status {
-                Status::Rooted if (content.start..area.end).contains(&root) => root.offset(SLACK),
+            let (end, is_root) = match outcome.status {
+                Status::Rooted if (content.start..area.end).contains(&root) => {
+                    (root.offset(SLACK).min(area.end), true)
+                }
                 Status::Truncated(Truncation::MemoryMissing(addr))
                     if addr.offset(8) > copied && addr < content.start.offset(MAX_COPY) =>
                 {
-                    area.end
+                    (area.end, false)
                 }
                 _ => return None,
             };
-            Some(Expected {
+            let expected = Expected {
                 area_end: area.end,
-                end: end.min(area.end),
-            })
+                end,
+                is_root,
+            };
+            Some(expected.after(self.expected.get(&tid).copied()))
         });
-        match end {
-            Some(expected) => {
-                if self.expected.len() >= MAX_EXPECTED {
-                    self.expected.clear();
-                }
-                self.expected.insert(tid, expected);
+        // One that ended for another reason says nothing.
+        if let Some(expected) = expected {
+            if self.expected.len() >= MAX_EXPECTED {
+                self.expected.clear();
             }
-            None => drop(self.expected.remove(&tid)),
+            self.expected.insert(tid, expected);
         }
     }
 
