@@ -11,6 +11,7 @@ mod dump;
 mod example;
 mod exec;
 mod faults;
+mod generated;
 mod gil;
 mod launch;
 mod loops;

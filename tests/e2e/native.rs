@@ -13,7 +13,7 @@ use crate::support::{
 
 /// Compiles a file of `tests/targets` with symbols but without line numbers, as
 /// most programs are that one meets.
-fn compile(source: &str, options: &[&str], output: &Path) {
+pub(crate) fn compile(source: &str, options: &[&str], output: &Path) {
     let mut compiler = Command::new("cc");
     compiler.args(["-O2", "-Wall", "-Wno-unused-result", "-pthread"]);
     compiler.args(options).arg("-o").arg(output);

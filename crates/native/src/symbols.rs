@@ -4,6 +4,7 @@ mod candidate;
 mod debug_files;
 mod debug_info;
 mod demangle;
+mod jit_dump;
 mod module_symbols;
 mod perf_map;
 mod symbol_table;

@@ -56,11 +56,22 @@ impl<'a> Fold<'a> {
             Role::Startup => false,
             // Between loops those of an interpreter without symbols are most
             // likely machinery.
+            Role::Other if self.is_trampoline(index) => true,
             Role::Other => {
                 let below = self.loops.first().is_some_and(|newest| *newest < index);
                 below && frame.place.is_unnamed() && self.interpreter == frame.place.origin.as_ref()
             }
         }
+    }
+
+    /// Whether it is code made at run time that has called a loop by itself:
+    /// CPython's for perf, whose name may still wait to be written
+    /// (`-X perf_jit`). Whatever else is made calls Python by its interface.
+    fn is_trampoline(&self, index: usize) -> bool {
+        let of = |index: usize| self.frames.get(index);
+        let made = of(index).is_some_and(|f| f.place.origin == Some(Origin::Anonymous));
+        let callee = index.checked_sub(1);
+        made && callee.is_some_and(|callee| self.loops.binary_search(&callee).is_ok())
     }
 }
 
@@ -125,6 +136,23 @@ mod tests {
             frame("_start", Role::Startup, ours),
         ];
         assert_eq!(shown(&frames, &[2, 7]), [0, 1, 5, 6]);
+    }
+
+    /// Code made at run time is left out where it calls a loop, and nowhere else.
+    #[test]
+    fn trampolines() {
+        let (made, ours) = (&Origin::Anonymous, &Origin::Vdso);
+        let frames = [
+            frame("work+0x10", Role::Other, made),
+            frame("_PyEval_EvalFrameDefault", Role::Loop, ours),
+            frame("[anonymous]+0x20", Role::Other, made),
+            frame("[anonymous]+0x30", Role::Other, made),
+            frame("list_sort_impl", Role::Other, ours),
+            frame("_PyEval_EvalFrameDefault", Role::Loop, ours),
+            frame("[anonymous]+0x40", Role::Other, made),
+            frame("Py_RunMain", Role::Startup, ours),
+        ];
+        assert_eq!(shown(&frames, &[1, 5]), [0, 3, 4]);
     }
 
     /// Of a program without an interpreter only how it starts is left out, not what is nameless above that, nor what has such a name and runs in the middle.

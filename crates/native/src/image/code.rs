@@ -2,13 +2,21 @@ use super::Image;
 use super::bytes::Part;
 use crate::ImageAddress;
 
-/// The machine code of an object, read piece by piece.
+/// Machine code: that of an object, read piece by piece, or a piece that was
+/// made at run time.
 #[derive(Debug)]
 pub(crate) struct Code<'a> {
-    image: &'a Image,
+    source: Source<'a>,
     /// The address of the piece.
     start: u64,
     piece: Option<Part>,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
+    Image(&'a Image),
+    /// These bytes, at the start.
+    Bytes(&'a [u8]),
 }
 
 /// What is read at once: most functions are shorter.
@@ -21,8 +29,17 @@ const ENOUGH: usize = 16;
 impl<'a> Code<'a> {
     pub(crate) fn of(image: &'a Image) -> Self {
         Self {
-            image,
+            source: Source::Image(image),
             start: 0,
+            piece: None,
+        }
+    }
+
+    /// Code that is in no object, from this address on.
+    pub(crate) fn copied(start: u64, bytes: &'a [u8]) -> Self {
+        Self {
+            source: Source::Bytes(bytes),
+            start,
             piece: None,
         }
     }
@@ -30,10 +47,12 @@ impl<'a> Code<'a> {
     /// The code at an address: one instruction at least, unless its segment
     /// ends before; empty where there is none.
     pub(crate) fn at(&mut self, address: u64) -> &[u8] {
-        if self.rest(address).len() < ENOUGH {
-            let range = self.image.file_range_at(ImageAddress::new(address));
+        if let Source::Image(image) = self.source
+            && self.rest(address).len() < ENOUGH
+        {
+            let range = image.file_range_at(ImageAddress::new(address));
             let range = range.map(|range| range.start..range.end.min(range.start + PIECE));
-            self.piece = range.and_then(|range| self.image.bytes().part(range));
+            self.piece = range.and_then(|range| image.bytes().part(range));
             self.start = address;
         }
         self.rest(address)
@@ -41,11 +60,17 @@ impl<'a> Code<'a> {
 
     /// Whether it is a linker's stub, which jumps to another object's function.
     pub(crate) fn is_stub(&self, address: u64) -> bool {
-        self.image.stub_at(ImageAddress::new(address)).is_some()
+        match self.source {
+            Source::Image(image) => image.stub_at(ImageAddress::new(address)).is_some(),
+            Source::Bytes(_) => false,
+        }
     }
 
     fn rest(&self, address: u64) -> &[u8] {
-        let piece = self.piece.as_ref().map(Part::get).unwrap_or_default();
+        let piece = match self.source {
+            Source::Image(_) => self.piece.as_ref().map(Part::get).unwrap_or_default(),
+            Source::Bytes(bytes) => bytes,
+        };
         let offset = address.checked_sub(self.start);
         let offset = offset.and_then(|offset| usize::try_from(offset).ok());
         offset

@@ -45,7 +45,7 @@ impl PerfMap {
         Ok(Self::of(found))
     }
 
-    fn of(found: Vec<(u64, u64, Arc<str>)>) -> Self {
+    pub(super) fn of(found: Vec<(u64, u64, Arc<str>)>) -> Self {
         let mut entries = std::collections::BTreeMap::<u64, (u64, Arc<str>)>::new();
         for (start, end, name) in found {
             // What lies in the new one's place is gone, as a whole.

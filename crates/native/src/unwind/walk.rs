@@ -5,10 +5,14 @@ use super::frame_pointer::{self, NoRecord};
 use super::rule::{Caller, Rule};
 use super::stack_memory::StackMemory;
 use super::{Frame, Truncation, Via};
-use crate::address::{CodeAddress, InstructionPointer, ReturnAddress};
+use crate::address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
 use crate::arch::{Architecture, Call};
+use crate::image::Code;
 use crate::modules::Modules;
 use crate::registers::Registers;
+
+/// How much of code that was made at run time is followed.
+const GENERATED: usize = 64;
 
 /// One stack being unwound.
 pub(super) struct Walk<'a> {
@@ -28,10 +32,14 @@ impl Walk<'_> {
             self.registers.set(pc, addr.get());
         }
         let (pc, via, signal_frame) = match plan {
-            Plan::Undescribed(rules) => match rules.iter().find_map(|rule| self.by_code(rule)) {
-                Some(pc) => (pc, Via::Code, false),
-                None => (self.follow(frame)?, Via::FramePointer, false),
-            },
+            Plan::Undescribed(rules) => {
+                let generated = self.generated(addr);
+                let mut rules = rules.iter().chain(&generated);
+                match rules.find_map(|rule| self.by_code(rule)) {
+                    Some(pc) => (pc, Via::Code, false),
+                    None => (self.follow(frame)?, Via::FramePointer, false),
+                }
+            }
             Plan::Rule(rule) => {
                 let pc = rule.apply(self.arch, &mut self.registers, &mut self.memory);
                 let pc = pc.map_err(|reason| match reason {
@@ -72,6 +80,28 @@ impl Walk<'_> {
             return Err(Truncation::CfaDidNotGrow);
         }
         Ok(Some(Frame { address, sp, via }))
+    }
+
+    /// The rule at an address in code that was made at run time, by that code:
+    /// short ways out, as CPython's trampolines for perf have them
+    /// (Python/asm_trampoline.S), which to 3.13 keep no frame pointer. Read at
+    /// each time, as other code may be there now.
+    fn generated(&mut self, addr: RemoteAddr) -> Option<Rule> {
+        if self.modules.locate(addr)?.address.is_some() {
+            return None;
+        }
+        let mut bytes = [0; GENERATED];
+        let mut len = 0;
+        for word in bytes.chunks_mut(8) {
+            let at = addr.offset(len as u64);
+            let Ok(value) = self.memory.u64(at) else {
+                break;
+            };
+            word.copy_from_slice(&value.to_le_bytes());
+            len += word.len();
+        }
+        let mut code = Code::copied(addr.get(), bytes.get(..len)?);
+        (self.arch.by_exit)(&mut code, ImageAddress::new(addr.get()))
     }
 
     /// The return address by a function's code, unless what is there is none.
@@ -116,9 +146,7 @@ impl Walk<'_> {
             let image = located.module.image(self.modules.objects(), self.arch);
             Some((image.ok()?, located.address?.get()))
         });
-        code.is_some_and(|(image, address)| {
-            (self.arch.starts_here)(crate::image::Code::of(image).at(address))
-        })
+        code.is_some_and(|(image, address)| (self.arch.starts_here)(Code::of(image).at(address)))
     }
 
     /// The call before an address, `None` if its code cannot be read. The
@@ -130,7 +158,7 @@ impl Walk<'_> {
         };
         let after = located.address?.get().wrapping_add(1);
         let image = located.module.image(self.modules.objects(), self.arch);
-        let mut code = crate::image::Code::of(image.ok()?);
+        let mut code = Code::of(image.ok()?);
         let bytes = code.at(after.checked_sub(self.arch.longest_call)?);
         let call = bytes.get(..usize::try_from(self.arch.longest_call).ok()?);
         Some((self.arch.call_before)(call?, after))

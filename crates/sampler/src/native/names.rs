@@ -18,8 +18,14 @@ pub(super) struct Names {
     symbolizer: Symbolizer,
     places: HashMap<RemoteAddr, Arc<NativePlace>>,
     jit: JitNames,
+    /// Of code that has a name there, which may be another one's next time.
+    generated: HashMap<RemoteAddr, (Arc<str>, Arc<NativePlace>)>,
     interpreter: Option<(Origin, Version)>,
 }
+
+/// Named addresses in code made at run time that are kept; a program may make
+/// any number of them.
+const MAX_GENERATED: usize = 65_536;
 
 impl Names {
     pub(super) fn new() -> Self {
@@ -29,6 +35,7 @@ impl Names {
             symbolizer: Symbolizer::new(ARCH, places),
             places: HashMap::new(),
             jit: JitNames::default(),
+            generated: HashMap::new(),
             interpreter: None,
         }
     }
@@ -56,7 +63,10 @@ impl Names {
         if let Some(place) = self.places.get(&addr) {
             return Arc::clone(place);
         }
-        let (place, keep) = self.find(addr, map, process);
+        if let Some(place) = self.generated(addr, map, process) {
+            return place;
+        }
+        let (place, keep) = self.find(addr, map);
         let place = Arc::new(place);
         if keep {
             self.places.insert(addr, Arc::clone(&place));
@@ -64,25 +74,44 @@ impl Names {
         place
     }
 
+    /// Code that was made at run time and has a name. It comes and goes without
+    /// any mapping's change; while the name is the same it is one place.
+    fn generated(
+        &mut self,
+        addr: RemoteAddr,
+        map: &Map,
+        process: &Process,
+    ) -> Option<Arc<NativePlace>> {
+        let located = map.modules.locate(addr)?;
+        if located.address.is_some() {
+            return None;
+        }
+        let name = self.jit.find(addr, process)?;
+        let known = self.generated.get(&addr);
+        if let Some((_, place)) = known.filter(|(known, _)| *known == name) {
+            return Some(Arc::clone(place));
+        }
+        if self.generated.len() >= MAX_GENERATED {
+            self.generated.clear();
+        }
+        let role = Role::generated(&name);
+        let place = Arc::new(NativePlace {
+            role,
+            roles: Box::new([role]),
+            symbols: Arc::new([nameless(Arc::clone(&name), NameSource::JitMap)]),
+            module: located.module.name().into(),
+            origin: Some(located.module.origin().clone()),
+        });
+        self.generated.insert(addr, (name, Arc::clone(&place)));
+        Some(place)
+    }
+
     /// What is known of an address, and whether that is all there will be.
-    fn find(&mut self, addr: RemoteAddr, map: &Map, process: &Process) -> (NativePlace, bool) {
+    fn find(&mut self, addr: RemoteAddr, map: &Map) -> (NativePlace, bool) {
         let Some(located) = map.modules.locate(addr) else {
             return (NativePlace::nowhere(), false);
         };
         let module = located.module;
-        if located.address.is_none()
-            && let Some(name) = self.jit.find(addr, process)
-        {
-            let place = NativePlace {
-                role: Role::generated(&name),
-                roles: Box::new([Role::generated(&name)]),
-                symbols: Arc::new([nameless(name, NameSource::JitMap)]),
-                module: module.name().into(),
-                origin: Some(module.origin().clone()),
-            };
-            // Such code comes and goes without any mapping's change.
-            return (place, false);
-        }
         let objects = map.modules.objects();
         let symbols = self.symbolizer.resolve(module, located.address, objects);
         let own = self.interpreter.as_ref();

@@ -85,7 +85,7 @@ impl Quality {
         }
         for pair in frames.windows(2) {
             if let [callee, caller] = pair
-                && matches!(caller.via, Via::FramePointer | Via::Code)
+                && is_inferred(callee, caller)
                 && let Some(missing) = self.missing(callee)
             {
                 missing.no_unwind_info += 1;
@@ -106,6 +106,17 @@ impl Quality {
             missing.name = Arc::clone(&frame.place.module);
         }
         Some(missing)
+    }
+}
+
+/// Whether the caller was found for want of anything that the callee's module
+/// says. Code that was made at run time has no module to say it: that it can be
+/// followed is all that may be wished for.
+fn is_inferred(callee: &NativeFrame, caller: &NativeFrame) -> bool {
+    match caller.via {
+        Via::FramePointer => true,
+        Via::Code => callee.place.origin != Some(Origin::Anonymous),
+        _ => false,
     }
 }
 
