@@ -1,10 +1,11 @@
 /* A thread that computes without end, in `leaf`, called by `work`, called by
  * `spin`; the main thread waits in `wait_here` until its input ends. */
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
-volatile unsigned sink, over;
+volatile unsigned sink, begun, over;
 
 __attribute__((noinline)) static unsigned leaf(unsigned n)
 {
@@ -24,15 +25,15 @@ __attribute__((noinline)) static unsigned work(unsigned n)
 __attribute__((noinline)) static unsigned spin(void)
 {
 	unsigned all = 0;
-	while (!over)
+	while (!over) {
 		all += work(sink);
+		begun = 1;
+	}
 	return all;
 }
 
 static void *start(void *arg)
 {
-	printf("ready\n");
-	fflush(stdout);
 	sink = spin();
 	return arg;
 }
@@ -48,5 +49,9 @@ int main(void)
 	pthread_t thread;
 	if (pthread_create(&thread, NULL, start, NULL))
 		return 1;
+	while (!begun)
+		sched_yield();
+	printf("ready\n");
+	fflush(stdout);
 	return wait_here() > 1;
 }

@@ -1,9 +1,10 @@
 //! Programs of `tests/native`, built and run, and their stacks.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use firefinch_process::{Activity, Pid, Process, ProcessMemory, Stopper, Thread, Tid};
@@ -18,12 +19,19 @@ pub(crate) struct Program {
 
 /// A program that runs until its end is dropped.
 pub(crate) struct Target {
+    _alone: MutexGuard<'static, ()>,
     child: Child,
     process: Arc<Process>,
     memory: Arc<ProcessMemory>,
     pub(crate) native: Native,
     stopper: Stopper,
 }
+
+/// One target runs at a time: each is busy on a processor.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Between looks.
+const PACE: Duration = Duration::from_micros(100);
 
 /// Long enough for anything that happens at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +61,7 @@ pub(crate) fn build(compiler: &[&str], source: &str) -> Option<Program> {
 impl Program {
     /// Starts it and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Target {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new(&self.path);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
@@ -67,6 +76,7 @@ impl Program {
         let process = Arc::new(process.expect("alive"));
         let memory = Arc::new(process.memory().expect("readable"));
         Target {
+            _alone: alone,
             native: Native::new(&process, &memory).expect("readable"),
             stopper: Stopper::new(&process).expect("a thread"),
             child,
@@ -130,12 +140,23 @@ impl Target {
     fn sample_but(&mut self, left_out: Option<Tid>, times: usize) -> Vec<NativeStack> {
         let begun = Instant::now();
         let mut stacks = Vec::new();
+        let mut stood = HashMap::new();
         while stacks.len() < times {
             assert!(begun.elapsed() < PATIENCE, "nobody runs");
+            // A tracer that never sleeps would have the processor that the target is on.
+            std::thread::sleep(PACE);
             for thread in self.threads() {
+                let tid = thread.tid();
                 let runs = thread.activity().is_ok_and(|now| now == Activity::Running);
-                if runs && Some(thread.tid()) != left_out {
-                    stacks.extend(self.running(thread.tid()));
+                if !runs || Some(tid) == left_out {
+                    continue;
+                }
+                if let Some(stack) = self.running(tid) {
+                    // While it waits for a processor it is the same moment.
+                    let at = stack.frames.first().map(|frame| (frame.address, frame.sp));
+                    if stood.insert(tid, at) != Some(at) {
+                        stacks.push(stack);
+                    }
                 }
             }
         }
