@@ -1,7 +1,9 @@
 //! Programs of `tests/native`, built and run, and their stacks.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ use tempfile::TempDir;
 /// A program, in a directory of its own.
 pub(crate) struct Program {
     path: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A program that runs until its end is dropped.
@@ -47,22 +49,60 @@ pub(crate) fn build(compiler: &[&str], source: &str) -> Option<Program> {
     command.args(arguments).arg("-o").arg(&path);
     // A cache that is gone with the test.
     command.env("GOCACHE", dir.path()).env("GO111MODULE", "off");
-    let Ok(output) = command.arg(root.join(source)).output() else {
+    command.arg(root.join(source));
+    succeeds(command).then_some(Program { path, dir })
+}
+
+/// Runs a tool that changes a program; whether there is one, as for a compiler.
+pub(crate) fn tool(name: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(name);
+    command.args(arguments);
+    succeeds(command)
+}
+
+fn succeeds(mut command: Command) -> bool {
+    let Ok(output) = command.output() else {
+        let tool = command.get_program();
         let required = std::env::var_os("CI").is_some_and(|value| value == "true");
-        assert!(!required, "{tool} is needed for this test");
-        eprintln!("not tested: {tool} is missing");
-        return None;
+        assert!(!required, "{tool:?} is needed for this test");
+        eprintln!("not tested: {tool:?} is missing");
+        return false;
     };
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {error}");
-    Some(Program { path, _dir: dir })
+    true
 }
 
 impl Program {
+    /// Where it is.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// The directory that is its own.
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Starts it and waits until it says that it is ready.
     pub(crate) fn start(&self) -> Target {
+        Target::run(Command::new(&self.path))
+    }
+
+    /// The same with its directory for its root.
+    pub(crate) fn start_in_own_root(&self) -> Target {
+        let mut command = Command::new("unshare");
+        if fs::metadata("/proc/self").expect("ours").uid() != 0 {
+            command.arg("--map-root-user");
+        }
+        command.arg("--root").arg(self.directory()).arg("/program");
+        Target::run(command)
+    }
+}
+
+impl Target {
+    fn run(mut command: Command) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut command = Command::new(&self.path);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let stdout = child.stdout.take().expect("a pipe");
@@ -84,9 +124,7 @@ impl Program {
             memory,
         }
     }
-}
 
-impl Target {
     /// The threads.
     fn threads(&self) -> Vec<Thread> {
         let tids = self.process.threads().expect("alive").into_iter();
