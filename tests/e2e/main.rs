@@ -7,6 +7,7 @@
 mod blocked;
 mod builds;
 mod cost;
+mod cython;
 mod dump;
 mod example;
 mod exec;

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use firefinch_memory::RemoteAddr;
@@ -23,6 +24,14 @@ pub trait Objects: Send + Sync {
     /// which is usual.
     fn debug_file(&self, candidate: &Candidate) -> Option<ObjectBytes> {
         let _ = candidate;
+        None
+    }
+
+    /// The bytes of a source file by its path in the target, `None` if it is
+    /// not there, which is usual. The path is what an object says, and may be
+    /// anything.
+    fn source_file(&self, path: &Path) -> Option<ObjectBytes> {
+        let _ = path;
         None
     }
 }

@@ -1,6 +1,9 @@
 //! From addresses in object files to names, files and lines.
 
 mod candidate;
+mod cython;
+mod cython_source;
+mod cython_sources;
 mod debug_files;
 mod debug_info;
 mod demangle;

@@ -56,12 +56,23 @@ impl<'a> Fold<'a> {
             Role::Startup => false,
             // Between loops those of an interpreter without symbols are most
             // likely machinery.
-            Role::Other if self.is_trampoline(index) => true,
+            Role::Other if self.is_trampoline(index) || self.is_wrapper(index) => true,
             Role::Other => {
                 let below = self.loops.first().is_some_and(|newest| *newest < index);
                 below && frame.place.is_unnamed() && self.interpreter == frame.place.origin.as_ref()
             }
         }
+    }
+
+    /// Whether it only hands its arguments on to what it has called, a function
+    /// of the same name.
+    fn is_wrapper(&self, index: usize) -> bool {
+        let symbol = |index: usize| self.frames.get(index)?.place.symbols.last();
+        let called = index.checked_sub(1).and_then(symbol);
+        let (Some(own), Some(called)) = (symbol(index), called) else {
+            return false;
+        };
+        own.wraps && own.name == called.name
     }
 
     /// Whether it is code made at run time that has called a loop by itself:
@@ -95,6 +106,7 @@ mod tests {
             file: None,
             line: None,
             inlined: false,
+            wraps: false,
             source,
         };
         NativeFrame {

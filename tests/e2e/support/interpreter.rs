@@ -24,6 +24,8 @@ pub(crate) struct Interpreter {
     pub(crate) command: Vec<String>,
     /// The root that it sees; a program must lie below.
     pub(crate) root: PathBuf,
+    /// Where its headers are, if they are there.
+    include: Option<PathBuf>,
     /// `shared` with a libpython of its own, or `static`.
     pub(crate) linkage: String,
     pub(crate) free_threaded: bool,
@@ -57,6 +59,7 @@ impl Interpreter {
             version: text(&entry["version"]),
             command: command.iter().map(text).collect(),
             root: text(&entry["root"]).into(),
+            include: entry["include"].as_str().map(PathBuf::from),
             linkage: text(&entry["linkage"]),
             free_threaded: entry["free_threaded"].as_bool().expect("yes or no"),
         }
@@ -66,6 +69,12 @@ impl Interpreter {
     pub(crate) fn minor(&self) -> (u32, u32) {
         let mut parts = self.version.split('.').map(|part| part.parse().unwrap());
         (parts.next().unwrap(), parts.next().unwrap())
+    }
+
+    /// Its headers, to compile a module for it: what is compiled here runs there.
+    pub(crate) fn include(&self) -> Option<&Path> {
+        let include = self.include.as_deref();
+        include.filter(|include| !self.is_elsewhere() && include.exists())
     }
 
     /// Whether it sees another root than we do.

@@ -9,7 +9,7 @@
 mod table;
 
 use crate::layout::Version;
-use table::{INTERPRETER, LIBC, Minor};
+use table::{CYTHON, INTERPRETER, LIBC, Minor};
 
 /// What a native function is to a Python stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,9 +43,12 @@ impl NativeRole {
         found.unwrap_or_else(|| Self::elsewhere(function))
     }
 
-    /// The role of a function in any other module.
+    /// The role of a function in any other module, which Cython may have made.
     pub fn elsewhere(function: &str) -> Self {
         let base = base(function);
+        if CYTHON.iter().any(|name| begins(name, base)) {
+            return Self::Machinery;
+        }
         let base = base.strip_prefix("__GI_").unwrap_or(base);
         match LIBC.contains(&base) {
             true => Self::Startup,
@@ -161,6 +164,14 @@ mod tests {
         for other in ["main", "_PyEval_EvalFrameDefault", "call_function", "read"] {
             assert_eq!(role(other), NativeRole::Other, "{other}");
         }
+        let calls = [
+            "__Pyx_PyObject_FastCallDict",
+            "__Pyx_CyFunction_CallAsMethod",
+        ];
+        for machinery in calls {
+            assert_eq!(role(machinery), NativeRole::Machinery, "{machinery}");
+        }
+        assert_eq!(role("__Pyx_PyObject_GetItem"), NativeRole::Other);
         let generated = NativeRole::generated;
         assert_eq!(generated("py::work:/x.py"), NativeRole::Machinery);
         assert_eq!(generated("Interpreter::run"), NativeRole::Other);

@@ -507,3 +507,23 @@ pub(super) const LIBC: &[&str] = &[
     "__clone3",
     "__clone_internal",
 ];
+
+/// What carries a call in modules that Cython has made, 0.29 to 3.3
+/// (`Cython/Utility/{CythonFunction,ObjectHandling,Coroutine}.c`), which each
+/// module has for itself: what lies between its functions and Python's.
+pub(super) const CYTHON: &[&str] = &[
+    "__pyx_FusedFunction_call*",
+    "__Pyx_CyFunction_Call*",
+    "__Pyx_CyFunction_Vectorcall*",
+    "__Pyx_Coroutine_Send*",
+    "__Pyx_Coroutine_Yield*",
+    "__Pyx_Generator_Next*",
+    "__Pyx_Generator_Send*",
+    "__Pyx_PyCFunction_FastCall*",
+    "__Pyx_PyFunction_FastCall*",
+    "__Pyx_PyObject_Call*",
+    "__Pyx__PyObject_Call*",
+    "__Pyx_PyObject_FastCall*",
+    "__Pyx_PyObject_Vectorcall*",
+    "__Pyx_PyVectorcall_FastCall*",
+];

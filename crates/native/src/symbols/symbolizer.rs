@@ -3,6 +3,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::candidate::DebugPlaces;
+use super::cython;
+use super::cython_sources::CythonSources;
 use super::demangle::demangle;
 use super::module_symbols::ModuleSymbols;
 use crate::ImageAddress;
@@ -18,6 +20,7 @@ pub struct Symbolizer {
     places: DebugPlaces,
     modules: HashMap<Origin, Known>,
     strings: HashSet<Arc<str>>,
+    cython: CythonSources,
 }
 
 /// What is known of one module.
@@ -40,6 +43,8 @@ pub struct Symbol {
     pub line: Option<u32>,
     /// It was inlined into the next.
     pub inlined: bool,
+    /// It only hands its arguments on to a function of the same name.
+    pub wraps: bool,
     /// Where the name comes from.
     pub source: NameSource,
 }
@@ -92,6 +97,7 @@ impl Symbolizer {
             places,
             modules: HashMap::new(),
             strings: HashSet::new(),
+            cython: CythonSources::default(),
         }
     }
 
@@ -118,7 +124,8 @@ impl Symbolizer {
             objects,
             address,
         };
-        let answer: Arc<[Symbol]> = self.ask(&symbols, &asked).into();
+        let answer = self.ask(&symbols, &asked);
+        let answer: Arc<[Symbol]> = self.as_written(answer, &asked).into();
         let known = self.modules.entry(module.origin().clone()).or_default();
         known.symbols = Some(symbols);
         known.answers.insert(address, Arc::clone(&answer));
@@ -161,6 +168,7 @@ impl Symbolizer {
                 file,
                 line: frame.line,
                 inlined,
+                wraps: false,
                 source,
             });
         }
@@ -171,8 +179,37 @@ impl Symbolizer {
                 file: None,
                 line: None,
                 inlined: false,
+                wraps: false,
                 source,
             });
+        }
+        found
+    }
+
+    /// What Cython made of functions, as their author knows them. What only
+    /// wraps a function that was inlined into it is not told apart from that.
+    fn as_written(&mut self, symbols: Vec<Symbol>, asked: &Asked<'_>) -> Vec<Symbol> {
+        let mut found: Vec<Symbol> = Vec::with_capacity(symbols.len());
+        for mut symbol in symbols {
+            if let Some(function) = cython::demangle(&symbol.name) {
+                let module = match asked.module.origin() {
+                    Origin::File(file) => Some(&*file.path),
+                    Origin::Vdso | Origin::Anonymous => None,
+                };
+                let place = self.cython.find(&symbol, module, asked.objects);
+                if let Some((file, line)) = place {
+                    symbol.file = Some(self.intern(&file));
+                    symbol.line = Some(line);
+                }
+                symbol.name = self.intern(&function.name);
+                symbol.wraps = function.wraps;
+            }
+            match found.last_mut() {
+                Some(inner) if symbol.wraps && inner.name == symbol.name => {
+                    inner.inlined = symbol.inlined;
+                }
+                _ => found.push(symbol),
+            }
         }
         found
     }
@@ -200,6 +237,7 @@ impl Symbolizer {
             file: None,
             line: None,
             inlined: false,
+            wraps: false,
             source: NameSource::Nothing,
         }
     }

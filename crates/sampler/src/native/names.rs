@@ -153,6 +153,7 @@ fn nameless(name: Arc<str>, source: NameSource) -> Symbol {
         file: None,
         line: None,
         inlined: false,
+        wraps: false,
         source,
     }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use firefinch_memory::{Memory, RemoteAddr};
@@ -104,6 +105,11 @@ impl Objects for LiveObjects {
             Root::Own => open_regular(&candidate.path),
         };
         opened(file.ok()?)
+    }
+
+    fn source_file(&self, path: &Path) -> Option<ObjectBytes> {
+        let file = path.is_absolute().then(|| self.process.open_in_root(path));
+        opened(file?.ok()?)
     }
 }
 

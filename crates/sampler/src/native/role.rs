@@ -9,8 +9,11 @@ pub use firefinch_cpython::NativeRole as Role;
 pub(super) fn roles_of(symbols: &[Symbol], interpreter: Option<Version>) -> (Box<[Role]>, Role) {
     let role = |symbol: &Symbol| match interpreter {
         Some(version) => in_interpreter(symbol, version),
-        None if symbol.inlined => Role::Other,
-        None => Role::elsewhere(&symbol.name),
+        // The C library's start is never inlined.
+        None => match Role::elsewhere(&symbol.name) {
+            Role::Startup if symbol.inlined => Role::Other,
+            role => role,
+        },
     };
     let roles: Box<[Role]> = symbols.iter().map(role).collect();
     // Whatever the loop has been inlined into runs the Python frames.
@@ -43,6 +46,7 @@ mod tests {
             file: Some(file.into()),
             line: None,
             inlined,
+            wraps: false,
             source: NameSource::DebugInfo,
         }
     }
