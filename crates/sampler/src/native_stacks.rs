@@ -18,7 +18,7 @@ use crate::threads::Threads;
 pub(crate) struct NativeStacks {
     /// Of the program that runs now, if its native stacks are wanted.
     reader: Option<NativeReader>,
-    pub(crate) shown: Shown,
+    shown: Shown,
     /// Without what the present reader knows of the quality.
     tally: Tally,
 }
@@ -36,7 +36,9 @@ impl NativeStacks {
         memory: &Arc<ProcessMemory>,
     ) -> Result<(), AccessError> {
         self.end();
-        self.reader = Some(NativeReader::new(process, memory)?);
+        let mut reader = NativeReader::new(process, memory)?;
+        reader.native.show(self.shown);
+        self.reader = Some(reader);
         Ok(())
     }
 
@@ -44,6 +46,14 @@ impl NativeStacks {
     pub(crate) fn end(&mut self) {
         if let Some(reader) = self.reader.take() {
             self.tally.quality += reader.native.quality();
+        }
+    }
+
+    /// Says which of their frames are shown.
+    pub(crate) fn show(&mut self, shown: Shown) {
+        self.shown = shown;
+        if let Some(reader) = &mut self.reader {
+            reader.native.show(shown);
         }
     }
 

@@ -129,7 +129,7 @@ impl Target {
 
     /// Says which native frames are shown.
     pub fn show(&mut self, shown: Shown) {
-        self.native.shown = shown;
+        self.native.show(shown);
     }
 
     /// How long a running thread may take to stop for its native stack: 20 ms

@@ -1,3 +1,4 @@
+use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use crate::modules::Objects;
 /// All that one object and its debug files say about names.
 #[derive(Debug, Default)]
 pub(super) struct ModuleSymbols {
-    pub(super) debug: Option<DebugInfo>,
+    files: Option<DebugFiles>,
+    /// Opened when it is first asked for: unpacking it is most of the work.
+    debug: OnceCell<Option<DebugInfo>>,
     tables: Vec<(NameSource, SymbolTable)>,
 }
 
@@ -35,9 +38,16 @@ impl ModuleSymbols {
         let dynamic = SymbolTable::read(object, true);
         let dynamic = dynamic.map(|table| (NameSource::DynamicSymbols, table));
         Self {
-            debug: files.as_ref().and_then(DebugInfo::open),
+            files,
+            debug: OnceCell::new(),
             tables: full.or_else(mini).into_iter().chain(dynamic).collect(),
         }
+    }
+
+    /// The debug information, if there is any.
+    pub(super) fn debug(&self) -> Option<&DebugInfo> {
+        let open = || self.files.as_ref().and_then(DebugInfo::open);
+        self.debug.get_or_init(open).as_ref()
     }
 
     /// The name of the function at an address by the symbol tables. `function`

@@ -117,19 +117,49 @@ impl Symbolizer {
         if let Some(answer) = known.answers.get(&address) {
             return Arc::clone(answer);
         }
-        let symbols = known.symbols.take();
-        let symbols = symbols.unwrap_or_else(|| self.open(module, objects));
         let asked = Asked {
             module,
             objects,
             address,
         };
-        let answer = self.ask(&symbols, &asked);
+        let answer = self.look_up(&asked, Self::ask);
         let answer: Arc<[Symbol]> = self.as_written(answer, &asked).into();
         let known = self.modules.entry(module.origin().clone()).or_default();
-        known.symbols = Some(symbols);
         known.answers.insert(address, Arc::clone(&answer));
         answer
+    }
+
+    /// The function at an address of a module by the symbol tables alone, which
+    /// need not be unpacked as debug information may: without file or line, nor
+    /// what was inlined.
+    pub fn function(
+        &mut self,
+        module: &Module,
+        address: ImageAddress,
+        objects: &dyn Objects,
+    ) -> Symbol {
+        let asked = Asked {
+            module,
+            objects,
+            address,
+        };
+        self.look_up(&asked, Self::by_table)
+    }
+
+    /// Looks something up in what is known of a module, reading that first if
+    /// need be.
+    fn look_up<T>(
+        &mut self,
+        asked: &Asked<'_>,
+        find: impl FnOnce(&mut Self, &ModuleSymbols, &Asked<'_>) -> T,
+    ) -> T {
+        let origin = asked.module.origin();
+        let known = self.modules.get_mut(origin);
+        let symbols = known.and_then(|known| known.symbols.take());
+        let symbols = symbols.unwrap_or_else(|| self.open(asked.module, asked.objects));
+        let found = find(self, &symbols, asked);
+        self.modules.entry(origin.clone()).or_default().symbols = Some(symbols);
+        found
     }
 
     fn open(&self, module: &Module, objects: &dyn Objects) -> ModuleSymbols {
@@ -144,8 +174,8 @@ impl Symbolizer {
     }
 
     fn ask(&mut self, symbols: &ModuleSymbols, asked: &Asked<'_>) -> Vec<Symbol> {
-        let debug = symbols.debug.as_ref();
-        let frames = debug
+        let frames = symbols
+            .debug()
             .map(|debug| debug.find(asked.address))
             .unwrap_or_default();
         let count = frames.len();
@@ -173,15 +203,7 @@ impl Symbolizer {
             });
         }
         if found.is_empty() {
-            let (name, source) = self.without_debug_info(symbols, asked);
-            found.push(Symbol {
-                name,
-                file: None,
-                line: None,
-                inlined: false,
-                wraps: false,
-                source,
-            });
+            found.push(self.by_table(symbols, asked));
         }
         found
     }
@@ -212,6 +234,18 @@ impl Symbolizer {
             }
         }
         found
+    }
+
+    fn by_table(&mut self, symbols: &ModuleSymbols, asked: &Asked<'_>) -> Symbol {
+        let (name, source) = self.without_debug_info(symbols, asked);
+        Symbol {
+            name,
+            file: None,
+            line: None,
+            inlined: false,
+            wraps: false,
+            source,
+        }
     }
 
     fn without_debug_info(

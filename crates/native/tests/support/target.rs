@@ -5,8 +5,8 @@ use std::sync::Arc;
 use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_native::arch::x86_64;
 use firefinch_native::{
-    DebugPlaces, Frame, InstructionPointer, Limits, Modules, Outcome, Registers, StackCopy, Symbol,
-    Symbolizer, Unwinder,
+    DebugPlaces, Frame, InstructionPointer, Limits, Modules, NameSource, Outcome, Registers,
+    StackCopy, Symbol, Symbolizer, Unwinder,
 };
 use firefinch_process::{Pid, Process, ProcessMemory};
 use nix::sys::ptrace;
@@ -96,7 +96,16 @@ impl Target {
             let located = unwinder.modules().locate(frame.address.lookup());
             let located = located.expect("code");
             if located.module.name() == "program" {
+                // The tables alone know as much of the function that is called,
+                // and are as good before and after the rest was read.
+                let address = located.address.expect("in a file");
+                let brief = symbolizer.function(located.module, address, &*files);
                 let found = symbolizer.resolve(located.module, located.address, &*files);
+                assert_eq!((&brief.file, brief.line), (&None, None));
+                if brief.source != NameSource::Nothing {
+                    assert_eq!(Some(&brief.name), found.last().map(|symbol| &symbol.name));
+                }
+                assert_eq!(symbolizer.function(located.module, address, &*files), brief);
                 symbols.extend(found.iter().cloned());
             }
         }

@@ -37,6 +37,7 @@ use self::capture::{Content, Expected, MAX_COPY};
 use self::map::{Change, Map};
 use self::names::Names;
 use self::off_stack::OffStack;
+use crate::fold::Shown;
 
 /// What is known of the machine code of one program: its modules, how to
 /// unwind them, their names. An exec makes another program of a process.
@@ -94,6 +95,12 @@ impl Native {
         let origin = self.map.file_of(addr).cloned();
         self.names
             .set_interpreter(origin.map(|origin| (origin, version)));
+    }
+
+    /// Says which frames are going to be shown: of the others names may be all
+    /// that is known.
+    pub fn show(&mut self, shown: Shown) {
+        self.names.show(shown);
     }
 
     /// An empty capture for a thread, which knows how much of this thread's

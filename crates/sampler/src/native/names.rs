@@ -11,6 +11,7 @@ use super::machine::ARCH;
 use super::map::Map;
 use super::role::roles_of;
 use super::{NativePlace, Role};
+use crate::fold::Shown;
 
 /// The names of addresses of one target, each looked up once.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Names {
     /// Of code that has a name there, which may be another one's next time.
     generated: HashMap<RemoteAddr, (Arc<str>, Arc<NativePlace>)>,
     interpreter: Option<(Origin, Version)>,
+    shown: Shown,
 }
 
 /// Named addresses in code made at run time that are kept; a program may make
@@ -37,6 +39,7 @@ impl Names {
             jit: JitNames::default(),
             generated: HashMap::new(),
             interpreter: None,
+            shown: Shown::default(),
         }
     }
 
@@ -44,6 +47,14 @@ impl Names {
     pub(super) fn set_interpreter(&mut self, found: Option<(Origin, Version)>) {
         if self.interpreter != found {
             self.interpreter = found;
+            self.places.clear();
+        }
+    }
+
+    /// Says what is going to be shown. Of what is not the lines are not looked up.
+    pub(super) fn show(&mut self, shown: Shown) {
+        if self.shown != shown {
+            self.shown = shown;
             self.places.clear();
         }
     }
@@ -113,9 +124,18 @@ impl Names {
         };
         let module = located.module;
         let objects = map.modules.objects();
-        let symbols = self.symbolizer.resolve(module, located.address, objects);
         let own = self.interpreter.as_ref();
         let own = own.filter(|(origin, _)| origin == module.origin());
+        let starter = located
+            .address
+            .filter(|_| own.is_none() && self.shown != Shown::All);
+        let starter = starter.and_then(|address| {
+            // A C library's debug information is large, and packed.
+            let function = self.symbolizer.function(module, address, objects);
+            (Role::elsewhere(&function.name) == Role::Startup).then(|| Arc::new([function]) as _)
+        });
+        let symbols =
+            starter.unwrap_or_else(|| self.symbolizer.resolve(module, located.address, objects));
         let (roles, role) = roles_of(&symbols, own.map(|(_, version)| *version));
         let place = NativePlace {
             role,
