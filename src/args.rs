@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, Subcommand};
 use firefinch_process::Pid;
-use firefinch_report::{Format, LineStyle};
-use firefinch_sampler::{Shown, Stacks};
+use firefinch_report::{Format, LineStyle, Style};
+use firefinch_sampler::{Shown, Stacks, Whom};
 
 /// Exit codes, shown in `--help`; part of the interface.
 const EXIT_CODES: &str = "\
@@ -19,6 +19,23 @@ Exit codes:
   4  the result could not be written where it was asked for; the message says where it is
 With -- COMMAND, the command's own exit status is passed on once it has ended
 (128 + N if signal N ended it), unless recording failed.";
+
+const TOP_HELP: &str = "\
+Shares are of the last two seconds, times since the start; 100 % is one thread all
+the time. Keys: 1 to 4 sort, t shows lines, i idle threads, g only who holds the GIL,
+space pauses, r resets, ? explains, q quits. The last table stays on the terminal. If
+standard output is not a terminal, a table is written every two seconds.
+
+A COMMAND has no terminal: nothing to read, and of what it prints the last lines are
+shown at the end. Quitting ends it (SIGTERM).
+
+Exit codes:
+  0  you have quit, or the process has ended
+  1  it failed: the message says at which step
+  2  wrong usage
+  3  nothing was sampled before the process ended
+With -- COMMAND, the command's own exit status is passed on once it has ended
+(128 + N if signal N ended it).";
 
 /// A sampling profiler for running processes: attach by PID, see the truth.
 #[derive(Debug, Parser)]
@@ -36,6 +53,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Sample a process into a file: a flame graph, or collapsed stacks
     Record(RecordArgs),
+    /// Show what a process does, live: its hottest functions, like top(1)
+    Top(TopArgs),
     /// Show what every thread is doing now
     Dump(DumpArgs),
     /// List the Python processes that can be profiled
@@ -51,19 +70,9 @@ pub(crate) enum Command {
     after_help = EXIT_CODES,
     override_usage = "firefinch record [OPTIONS] PID\n       firefinch record [OPTIONS] -- COMMAND..."
 )]
-#[command(group = ArgGroup::new("target").required(true).args(["pid", "pid_argument", "program"]))]
 pub(crate) struct RecordArgs {
-    /// The process to sample
-    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
-    pub(crate) pid: Option<Pid>,
-
-    /// The process to sample
-    #[arg(value_name = "PID", allow_negative_numbers = true)]
-    pid_argument: Option<Pid>,
-
-    /// A command to start and sample until it ends
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) program: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) process: Process,
 
     /// The file to write, or - for standard output [default: firefinch-PID-TIME.svg]
     #[arg(short, long, value_name = "FILE")]
@@ -78,6 +87,60 @@ pub(crate) struct RecordArgs {
     #[arg(short, long, value_parser = parse_duration, allow_hyphen_values = true)]
     pub(crate) duration: Option<Length>,
 
+    /// Show each thread as a root of its own, with its name
+    #[arg(short, long)]
+    pub(crate) threads: bool,
+
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+
+    #[command(flatten)]
+    pub(crate) frames: Frames,
+
+    #[command(flatten)]
+    pub(crate) labels: Labels,
+}
+
+/// Shows what a running process does, or a command that is started for it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = TOP_HELP,
+    override_usage = "firefinch top [OPTIONS] PID\n       firefinch top [OPTIONS] -- COMMAND..."
+)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub(crate) process: Process,
+
+    #[command(flatten)]
+    pub(crate) sampling: Sampling,
+
+    #[command(flatten)]
+    pub(crate) frames: Frames,
+
+    #[command(flatten)]
+    pub(crate) labels: Labels,
+}
+
+/// Which process is sampled.
+#[derive(Debug, clap::Args)]
+#[group(id = "target", required = true, multiple = false)]
+pub(crate) struct Process {
+    /// The process to sample
+    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
+    pid: Option<Pid>,
+
+    /// The process to sample
+    #[arg(value_name = "PID", allow_negative_numbers = true)]
+    pid_argument: Option<Pid>,
+
+    /// A command to start and sample until it ends
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// How it is sampled.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sampling {
     /// Samples a second
     #[arg(short, long, default_value = "100", value_name = "HZ")]
     #[arg(value_parser = parse_rate, allow_hyphen_values = true)]
@@ -85,23 +148,28 @@ pub(crate) struct RecordArgs {
 
     /// What samples weigh: the time that passes, or the time on a processor
     #[arg(long, value_enum, default_value = "wall")]
-    pub(crate) mode: Mode,
-
-    /// Show each thread as a root of its own, with its name
-    #[arg(short, long)]
-    pub(crate) threads: bool,
+    mode: Mode,
 
     /// Sample waiting threads too
     #[arg(short, long)]
-    pub(crate) idle: bool,
+    idle: bool,
 
     /// Sample only threads that hold the GIL
     #[arg(short, long)]
-    pub(crate) gil: bool,
+    gil: bool,
 
-    #[command(flatten)]
-    pub(crate) frames: Frames,
+    /// Stop the target's threads for each read
+    #[arg(long)]
+    pub(crate) blocking: bool,
 
+    /// Do not stop the target (the default; accepted for py-spy's sake)
+    #[arg(long, conflicts_with = "blocking")]
+    nonblocking: bool,
+}
+
+/// What frames are called.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Labels {
     /// Tell functions apart by their first line, not by the current line
     #[arg(short = 'F', long)]
     function: bool,
@@ -112,15 +180,7 @@ pub(crate) struct RecordArgs {
 
     /// Show whole paths of files
     #[arg(long)]
-    pub(crate) full_filenames: bool,
-
-    /// Stop the target's threads for each read
-    #[arg(long)]
-    pub(crate) blocking: bool,
-
-    /// Do not stop the target (the default; accepted for py-spy's sake)
-    #[arg(long, conflicts_with = "blocking")]
-    nonblocking: bool,
+    full_filenames: bool,
 }
 
 /// Which frames are shown beside those of Python.
@@ -182,7 +242,7 @@ pub(crate) struct SnapshotArgs {
 
 /// What time is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Mode {
+enum Mode {
     /// The time that passes, of each thread that runs
     Wall,
     /// The time on a processor, as the kernel counts it
@@ -221,20 +281,44 @@ pub(crate) enum Length {
     Limited(Duration),
 }
 
-impl RecordArgs {
+impl Process {
     /// The process to attach to, unless one is to be started.
     pub(crate) fn pid(&self) -> Option<Pid> {
         self.pid.or(self.pid_argument)
     }
+}
 
-    pub(crate) fn lines(&self) -> LineStyle {
-        match (self.function, self.nolineno) {
-            (true, _) => LineStyle::FunctionFirst,
-            (_, true) => LineStyle::None,
-            _ => LineStyle::Current,
+impl Sampling {
+    pub(crate) fn mode(&self) -> firefinch_sampler::Mode {
+        match self.mode {
+            Mode::Wall => firefinch_sampler::Mode::Wall,
+            Mode::Cpu => firefinch_sampler::Mode::Cpu,
         }
     }
 
+    pub(crate) fn whom(&self) -> Whom {
+        Whom {
+            idle: self.idle,
+            gil: self.gil,
+        }
+    }
+}
+
+impl Labels {
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            lines: match (self.function, self.nolineno) {
+                (true, _) => LineStyle::FunctionFirst,
+                (_, true) => LineStyle::None,
+                _ => LineStyle::Current,
+            },
+            full_filenames: self.full_filenames,
+            ..Style::default()
+        }
+    }
+}
+
+impl RecordArgs {
     pub(crate) fn limit(&self) -> Option<Duration> {
         match self.duration {
             Some(Length::Limited(duration)) => Some(duration),
@@ -300,7 +384,9 @@ mod tests {
         let native = |args: &[&str]| {
             let args = ["firefinch", "record"].iter().chain(args);
             match Args::try_parse_from(args).map(|args| args.command) {
-                Ok(Command::Record(args)) => Some((args.frames.native, args.pid(), args.threads)),
+                Ok(Command::Record(args)) => {
+                    Some((args.frames.native, args.process.pid(), args.threads))
+                }
                 _ => None,
             }
         };

@@ -4,6 +4,7 @@
 
 mod args;
 mod dump;
+mod end;
 mod failure;
 mod launch;
 mod limits;
@@ -16,6 +17,7 @@ mod record;
 mod signals;
 mod snapshot;
 mod summary;
+mod top;
 mod usage;
 mod wait;
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Record(record) => record::run(&record, args.verbose),
+        Command::Top(top) => top::run(&top),
         Command::Dump(dump) => dump::run(&dump, args.verbose),
         Command::Ps => ps::run(),
         Command::Snapshot(snapshot) => snapshot::run(&snapshot, args.verbose),

@@ -1,29 +1,25 @@
-use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use firefinch_process::{Pid, Process};
+use firefinch_process::Pid;
 use firefinch_profile::Profile;
 use firefinch_report::{Format, Style, why_empty, write};
-use firefinch_sampler::{End, Mode, Options, Recorder, Target, Whom, own_cpu_time};
+use firefinch_sampler::{End, Options, Recorder, Target, own_cpu_time};
 
-use crate::args::{self, RecordArgs, shown, stacks};
-use crate::failure::{Failure, NOTHING, printable};
+use crate::args::{RecordArgs, shown, stacks};
+use crate::end::{ended_early, say_end};
+use crate::failure::{Failure, NOTHING};
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
 use crate::output::Output;
-use crate::program;
+use crate::program::title;
 use crate::progress::ProgressLine;
 use crate::quality::quality;
 use crate::signals::Stop;
 use crate::summary::summary;
-use crate::wait::{attach, attach_within};
-
-/// How long a command that we started is waited for: a wrapper may prepare
-/// for long before it starts an interpreter.
-const LAUNCH_PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::attach;
 
 /// A name like the default one, to find out whether that can be written.
 const PROBE: &str = "firefinch-PID-TIME.svg";
@@ -33,7 +29,7 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
     let format = format(args)?;
     let stop = Stop::listen()
         .map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
-    match args.pid() {
+    match args.process.pid() {
         Some(pid) => {
             let path = args
                 .output
@@ -73,7 +69,7 @@ fn launch(
             None
         }
     };
-    let mut launched = Launched::start(&args.program)?;
+    let mut launched = Launched::start(&args.process.program)?;
     raise_open_files();
     let Some(pid) = launched.pid() else {
         return Ok(launched.wait());
@@ -87,20 +83,9 @@ fn launch(
         None => Output::open(&path)?,
     };
     let begun = Instant::now();
-    let target = match attach_within(
-        pid,
-        stacks(args.frames.native),
-        LAUNCH_PATIENCE,
-        Some(&stop),
-    ) {
+    let target = match launched.attach(pid, stacks(args.frames.native), &stop) {
         Ok(target) => target,
-        Err(error) => {
-            // Too short a life to be seen is no failure of the command.
-            let failure = if launched.is_running() {
-                Failure::attach(pid, &error)
-            } else {
-                ended_early(pid, &error)
-            };
+        Err(failure) => {
             failure.report();
             stop.only_wait();
             launched.wait();
@@ -128,14 +113,6 @@ fn launch(
     if failed { code } else { Ok(status) }
 }
 
-fn ended_early(pid: Pid, evidence: impl Display) -> Failure {
-    Failure::new(
-        format!("the command (PID {pid}) ended before it could be sampled"),
-        evidence,
-        "check that the command runs for longer than a moment",
-    )
-}
-
 /// Everything a recording needs besides its target.
 struct Job<'a> {
     args: &'a RecordArgs,
@@ -149,28 +126,20 @@ struct Job<'a> {
 impl Job<'_> {
     fn record(&self, mut target: Target, output: Output) -> Result<ExitCode, Failure> {
         let style = Style {
-            lines: self.args.lines(),
-            full_filenames: self.args.full_filenames,
             thread_roots: self.args.threads,
-            title: None,
+            ..self.args.labels.style()
         };
         let attached = self.begun.elapsed();
         let options = Options {
-            rate: self.args.rate,
+            rate: self.args.sampling.rate,
             duration: self.args.limit(),
-            mode: match self.args.mode {
-                args::Mode::Wall => Mode::Wall,
-                args::Mode::Cpu => Mode::Cpu,
-            },
-            whom: Whom {
-                idle: self.args.idle,
-                gil: self.args.gil,
-            },
-            blocking: self.args.blocking,
+            mode: self.args.sampling.mode(),
+            whom: self.args.sampling.whom(),
+            blocking: self.args.sampling.blocking,
         };
         target.show(shown(self.args.frames.native));
         let mut recorder =
-            Recorder::new(&target, command, options).map_err(|error| Failure::access(&error))?;
+            Recorder::new(&target, title, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut target, &mut |progress| {
@@ -182,7 +151,7 @@ impl Job<'_> {
             }
         });
         line.clear();
-        if self.args.pid().is_none() && recorder.looks() == 0 && end == End::Exited {
+        if self.args.process.pid().is_none() && recorder.looks() == 0 && end == End::Exited {
             let evidence = "it was gone at the first tick";
             return Err(ended_early(target.process().pid(), evidence));
         }
@@ -281,22 +250,6 @@ fn percentage(part: u64, whole: u64) -> String {
 
 fn milliseconds(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
-}
-
-fn say_end(end: End, pid: Pid) {
-    match end {
-        End::Duration | End::Interrupted => {}
-        End::Exited => eprintln!("firefinch: process {pid} has ended"),
-        End::Replaced => {
-            eprintln!("firefinch: process {pid} runs another program now, which is not Python");
-        }
-    }
-}
-
-/// What to call the target: its name only, as arguments may hold secrets.
-fn command(process: &Process) -> String {
-    let name = program::name(process);
-    format!("{} (PID {})", printable(&name), process.pid())
 }
 
 fn format(args: &RecordArgs) -> Result<Format, Failure> {

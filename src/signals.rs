@@ -33,6 +33,18 @@ impl Stop {
         Ok(Self { asked, done })
     }
 
+    /// The same, but further signals ask for nothing more before
+    /// [`only_wait`](Self::only_wait): the terminal has to be given back first.
+    pub(crate) fn listen_calmly() -> io::Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let done = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            flag::register_conditional_shutdown(signal, DIED_BY + signal, Arc::clone(&done))?;
+            flag::register(signal, Arc::clone(&asked))?;
+        }
+        Ok(Self { asked, done })
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }

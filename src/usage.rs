@@ -24,11 +24,11 @@ pub(crate) fn failure(error: &clap::Error, command: Option<&str>) -> Option<Fail
         ErrorKind::MissingRequiredArgument => (
             format!("{subject} needs a process"),
             match command {
-                Some("record") => "neither a PID nor -- COMMAND was given".to_owned(),
+                Some("record" | "top") => "neither a PID nor -- COMMAND was given".to_owned(),
                 _ => "no PID was given".to_owned(),
             },
             match command {
-                Some("record") => {
+                Some("record" | "top") => {
                     format!("{name} PID, or {name} -- COMMAND; firefinch ps lists the processes")
                 }
                 _ => format!("{name} PID; firefinch ps lists the processes"),
@@ -111,7 +111,7 @@ mod tests {
 
     fn lines(args: &[&str]) -> Option<String> {
         let error = Args::try_parse_from(args).unwrap_err();
-        let failure = failure(&error, subcommand(args, &["record", "dump", "ps"]))?;
+        let failure = failure(&error, subcommand(args, &["record", "top", "dump", "ps"]))?;
         Some(failure.to_string())
     }
 
@@ -120,6 +120,7 @@ mod tests {
     fn three_lines() {
         for (args, word) in [
             (&["record"][..], "PID"),
+            (&["top"], "firefinch top -- COMMAND"),
             (&["dump"], "firefinch dump PID"),
             (&["record", "-r", "0", "1"], "'0'"),
             (&["record", "-r", "-1", "1"], "'-1'"),

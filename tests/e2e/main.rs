@@ -25,3 +25,4 @@ mod snapshot;
 mod subinterpreters;
 mod support;
 mod time;
+mod top;

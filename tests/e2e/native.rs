@@ -22,7 +22,7 @@ pub(crate) fn compile(source: &str, options: &[&str], output: &Path) {
 }
 
 /// A program of `tests/targets` in C.
-fn compiled(source: &str) -> Target {
+pub(crate) fn compiled(source: &str) -> Target {
     let place = Place::below(&Interpreter::all()[0]);
     let output = place.outside().join("program");
     compile(source, &[], &output);

@@ -22,31 +22,56 @@ pub struct Function<'a> {
     pub module: Option<&'a str>,
 }
 
+impl Function<'_> {
+    /// Where it is, if that is known and the name does not say it: `file.py:12`,
+    /// `libz.so.1`. Unescaped.
+    pub fn place(&self) -> Option<String> {
+        let Self { name, file, .. } = *self;
+        let module = self.module.filter(|module| !is_named_after(name, module));
+        let place = file.or(module)?;
+        Some(match self.line.filter(|_| file.is_some()) {
+            Some(line) => format!("{place}:{line}"),
+            None => place.to_owned(),
+        })
+    }
+}
+
 impl fmt::Display for Function<'_> {
     /// Unescaped, as it came from the target.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, file, .. } = *self;
-        let module = self.module.filter(|module| !is_named_after(name, module));
-        let Some(place) = file.or(module) else {
+        let name = self.name;
+        let Some(place) = self.place() else {
             return f.write_str(name);
         };
         let name = if name.is_empty() { "<unnamed>" } else { name };
-        match self.line.filter(|_| file.is_some()) {
-            Some(line) => write!(f, "{name} ({place}:{line})"),
-            None => write!(f, "{name} ({place})"),
-        }
+        write!(f, "{name} ({place})")
     }
 }
 
 /// What a report calls a frame: its [`Function`], with the class before the
 /// name where it is known, and the line that is asked for.
 pub fn frame_label(profile: &Profile, style: &Style, frame: &Frame) -> String {
+    escape(&function(profile, style, frame).to_string()).into_owned()
+}
+
+/// The two parts of a [`frame_label`]: the name, and the place, which may be empty.
+pub fn frame_parts(profile: &Profile, style: &Style, frame: &Frame) -> (String, String) {
+    let function = function(profile, style, frame);
+    let place = function.place();
+    let place = place.map_or_else(String::new, |place| escape(&place).into_owned());
+    (escape(function.name).into_owned(), place)
+}
+
+fn function<'a>(profile: &'a Profile, style: &Style, frame: &Frame) -> Function<'a> {
     let name = profile.string(frame.qualified_name.unwrap_or(frame.name));
     if frame.kind == FrameKind::Marker {
-        return escape(name).into_owned();
+        return Function {
+            name,
+            ..Function::default()
+        };
     }
     let short = frame.short_file.filter(|_| !style.full_filenames);
-    let function = Function {
+    Function {
         name,
         file: short.or(frame.file).map(|file| profile.string(file)),
         line: match style.lines {
@@ -55,8 +80,7 @@ pub fn frame_label(profile: &Profile, style: &Style, frame: &Frame) -> String {
             LineStyle::None => None,
         },
         module: frame.module.map(|module| profile.string(module)),
-    };
-    escape(&function.to_string()).into_owned()
+    }
 }
 
 /// Whether a name is an object's with an address in it, `libz.so.1+0x1230`, or

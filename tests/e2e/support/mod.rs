@@ -6,6 +6,7 @@ mod interpreter;
 mod poll;
 mod stopped;
 mod target;
+mod terminal;
 mod tool;
 mod truth;
 mod user;
@@ -20,6 +21,7 @@ pub(crate) use target::{
     Place, Target, copy_programs, interpreter_args, prepare, program_path, programs, python_args,
     to_command,
 };
+pub(crate) use terminal::Terminal;
 pub(crate) use tool::{Run, Running, command, firefinch};
 pub(crate) use truth::{TrueFrame, true_stack};
 pub(crate) use user::{Nobody, is_root};

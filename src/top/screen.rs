@@ -1,0 +1,98 @@
+use std::cell::Cell;
+use std::io::{self, Stdout, stdout};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError, TryLockError};
+
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::{Frame, Terminal};
+
+/// Whether the terminal is ours.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Locked while something is drawn, so that nobody else writes in between.
+static DRAWING: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// Whether it is this thread that draws.
+    static DRAWS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The terminal while a full screen is drawn on it. It is given back as it was
+/// when this is dropped, and before the message of a panic in any thread.
+#[derive(Debug)]
+pub(super) struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    /// Takes the terminal; this thread is going to draw.
+    pub(super) fn open() -> io::Result<Self> {
+        close_before_panics();
+        DRAWS.set(true);
+        TAKEN.store(true, Ordering::SeqCst);
+        let opened = enable_raw_mode()
+            .and_then(|()| execute!(stdout(), EnterAlternateScreen, Hide))
+            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        if opened.is_err() {
+            give_back();
+        }
+        Ok(Self { terminal: opened? })
+    }
+
+    /// Draws what has changed, unless the terminal was given back.
+    pub(super) fn draw(&mut self, picture: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        if TAKEN.load(Ordering::SeqCst) {
+            self.terminal.draw(picture)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back though its thread hangs in drawing, as far as that
+/// can be done.
+pub(super) fn close_at_once() {
+    match DRAWING.try_lock() {
+        Ok(_) | Err(TryLockError::Poisoned(_)) => give_back(),
+        // What is written now would hang as well: the modes must do.
+        Err(TryLockError::WouldBlock) => {
+            let _ = disable_raw_mode();
+        }
+    }
+}
+
+/// Gives the terminal back if it was taken.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // The modes first: they can be had though nobody reads what is written.
+        let _ = disable_raw_mode();
+        let _ = execute!(stdout(), Show, LeaveAlternateScreen);
+    }
+}
+
+/// What a panic says would vanish with the screen that it is said on.
+fn close_before_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            // The thread that draws would wait for itself.
+            let others = (!DRAWS.get()).then(|| DRAWING.lock());
+            give_back();
+            drop(others);
+            before(info);
+        }));
+    });
+}
