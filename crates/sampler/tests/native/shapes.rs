@@ -46,3 +46,14 @@ fn signals() {
     }
     assert!(handled > 0);
 }
+
+/// A function without unwind information is followed to its return over thousands of instructions, and its stack found although the code has rounded its address.
+#[test]
+fn unrolled() {
+    let program = build(&["cc", "-O2", "-pthread"], "unrolled.c").expect("cc");
+    let mut target = program.start();
+    let stacks = target.sample(LOOKS);
+    assert_rooted(&stacks);
+    let inside = |stack: &&NativeStack| own_names(stack) == ["unrolled", "start"];
+    assert!(stacks.iter().filter(inside).count() > LOOKS / 2);
+}
