@@ -69,7 +69,9 @@ fn scope(text: &str) -> Option<(&str, &str)> {
     let len: usize = len.parse().ok().filter(|len| *len > 0)?;
     let (name, rest) = rest.split_at_checked(len)?;
     let rest = rest.strip_prefix('_').filter(|rest| !rest.is_empty())?;
-    is_name(name).then_some((name, rest))
+    // `1__get__` is the first of that name.
+    let is_scope = is_name(name) && name.contains(|c| c != '_');
+    is_scope.then_some((name, rest))
 }
 
 fn is_name(text: &str) -> bool {
