@@ -98,6 +98,9 @@ pub(crate) struct RecordArgs {
     pub(crate) frames: Frames,
 
     #[command(flatten)]
+    pub(crate) names: Names,
+
+    #[command(flatten)]
     pub(crate) labels: Labels,
 }
 
@@ -198,6 +201,14 @@ pub(crate) struct Frames {
     pub(crate) native: Option<Native>,
 }
 
+/// Where names of native functions come from beside the machine itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Names {
+    /// Fetch debug information that is missing, by the servers in DEBUGINFOD_URLS
+    #[arg(long)]
+    pub(crate) debuginfod: bool,
+}
+
 /// Shows every thread's stack now.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "firefinch dump [OPTIONS] PID")]
@@ -213,6 +224,9 @@ pub(crate) struct DumpArgs {
 
     #[command(flatten)]
     pub(crate) frames: Frames,
+
+    #[command(flatten)]
+    pub(crate) names: Names,
 
     /// Show whole paths of files
     #[arg(long)]

@@ -3,16 +3,18 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use firefinch_process::{AccessError, Question, Stopper, SyscallNumber};
+use firefinch_process::{AccessError, Pid, Question, Stopper, SyscallNumber};
 use firefinch_report::Function;
 use firefinch_sampler::{
     Activity, Frame, NotStopped, Stack, Target, TargetThread, motion, stop_running,
 };
 
 use crate::args::{DumpArgs, shown, stacks};
+use crate::debuginfod::Debuginfod;
 use crate::failure::{Failure, print, printable};
 use crate::limits::raise_open_files;
 use crate::quality::quality;
+use crate::signals::Stop;
 use crate::wait::attach;
 
 /// How long a thread may wait for a processor before it stops.
@@ -27,20 +29,20 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
             "firefinch dump PID",
         ));
     };
+    let debuginfod = Debuginfod::of(&args.names)?;
     raise_open_files();
     let begun = Instant::now();
-    let target = attach(pid, stacks(args.frames.native), None);
-    let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
-    target.show(shown(args.frames.native));
-    target.set_patience(PATIENCE);
-    target.refresh().map_err(|error| {
-        Failure::new(
-            format!("cannot list the threads of process {pid}"),
-            error,
-            "try again: the process may be ending",
-        )
-    })?;
-    let text = render(&mut target, args).map_err(|error| Failure::access(&error))?;
+    let (mut target, mut text) = look(pid, args)?;
+    if let Some(client) = debuginfod {
+        let stop = Stop::listen();
+        let stop =
+            stop.map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
+        if client.fetch(&target.without_symbols(), &stop) > 0
+            && let Ok(again) = look(pid, args)
+        {
+            (target, text) = again;
+        }
+    }
     print(&text)?;
     if let Some(quality) = quality(&target) {
         eprintln!("{quality}");
@@ -55,6 +57,23 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The process, and what it did when it was looked at.
+fn look(pid: Pid, args: &DumpArgs) -> Result<(Target, String), Failure> {
+    let target = attach(pid, stacks(args.frames.native), None);
+    let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
+    target.show(shown(args.frames.native));
+    target.set_patience(PATIENCE);
+    target.refresh().map_err(|error| {
+        Failure::new(
+            format!("cannot list the threads of process {pid}"),
+            error,
+            "try again: the process may be ending",
+        )
+    })?;
+    let text = render(&mut target, args).map_err(|error| Failure::access(&error))?;
+    Ok((target, text))
 }
 
 fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod debuginfod;
 mod dump;
 mod end;
 mod failure;

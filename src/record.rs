@@ -9,6 +9,7 @@ use firefinch_report::{Format, Style, why_empty, write};
 use firefinch_sampler::{End, Options, Recorder, Target, own_cpu_time};
 
 use crate::args::{RecordArgs, shown, stacks};
+use crate::debuginfod::Debuginfod;
 use crate::end::{ended_early, say_end};
 use crate::failure::{Failure, NOTHING};
 use crate::launch::Launched;
@@ -27,6 +28,7 @@ const PROBE: &str = "firefinch-PID-TIME.svg";
 /// Samples a process into a file.
 pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let format = format(args)?;
+    let debuginfod = Debuginfod::of(&args.names)?;
     let stop = Stop::listen()
         .map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
     match args.process.pid() {
@@ -47,10 +49,11 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
                 stop,
                 verbose,
                 begun,
+                debuginfod,
             };
             job.record(target, output)
         }
-        None => launch(args, format, stop, verbose),
+        None => launch(args, format, stop, verbose, debuginfod),
     }
 }
 
@@ -60,6 +63,7 @@ fn launch(
     format: Format,
     stop: Stop,
     verbose: bool,
+    debuginfod: Option<Debuginfod>,
 ) -> Result<ExitCode, Failure> {
     // The name needs the PID, but the place must be known to be writable first.
     let early = match &args.output {
@@ -99,6 +103,7 @@ fn launch(
         stop,
         verbose,
         begun,
+        debuginfod,
     };
     let code = job.record(target, output);
     let failed = match &code {
@@ -121,6 +126,7 @@ struct Job<'a> {
     stop: Stop,
     verbose: bool,
     begun: Instant,
+    debuginfod: Option<Debuginfod>,
 }
 
 impl Job<'_> {
@@ -159,6 +165,12 @@ impl Job<'_> {
             self.explain(&target, &recorder, attached);
         }
         let mut profile = recorder.into_profile();
+        if let Some(client) = &self.debuginfod {
+            self.stop.renew();
+            if client.fetch(&target.without_symbols(), &self.stop) > 0 {
+                profile.rename_functions(&target.name_again());
+            }
+        }
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
         say_end(end, target.process().pid());

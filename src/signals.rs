@@ -49,6 +49,12 @@ impl Stop {
         self.asked.load(Ordering::Relaxed)
     }
 
+    /// What was asked to end has ended: the next signal asks for the end of what
+    /// comes now, and the one after that gives up.
+    pub(crate) fn renew(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+    }
+
     /// Nothing is left but to wait for a command: SIGTERM and SIGHUP end that
     /// wait at once. A terminal sends the first Ctrl-C to the command too, which
     /// may need time to end by it; the second one ends the wait.

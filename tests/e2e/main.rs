@@ -8,6 +8,7 @@ mod blocked;
 mod builds;
 mod cost;
 mod cython;
+mod debuginfod;
 mod dump;
 mod example;
 mod exec;

@@ -120,6 +120,12 @@ impl Modules {
         &*self.objects
     }
 
+    /// The module of this origin, if it is mapped.
+    pub fn module(&self, origin: &Origin) -> Option<&Arc<Module>> {
+        let entry = self.entries.iter().find(|e| e.mapping.origin == *origin);
+        entry.map(|entry| &entry.module)
+    }
+
     /// The module at an address, `None` if nothing executable is mapped there.
     pub fn locate(&self, addr: RemoteAddr) -> Option<Located<'_>> {
         let entry = self.entry(addr)?;

@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::hot;
 use crate::id::Handle;
 use crate::interner::Interner;
@@ -75,6 +78,17 @@ impl Profile {
     /// The handle of `frame`, which is stored if it is new.
     pub fn intern_frame(&mut self, frame: Frame) -> FrameId {
         self.frames.intern(frame)
+    }
+
+    /// Gives functions other names: that of machine code may become known late.
+    pub fn rename_functions(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
+        let strings = &mut self.strings;
+        self.frames.change(|mut frame| {
+            if let Some(name) = names.get(strings.get(frame.name)) {
+                frame.name = strings.intern(name);
+            }
+            frame
+        });
     }
 
     /// The frame behind a handle.

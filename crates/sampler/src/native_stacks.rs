@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use firefinch_process::{AccessError, Process, ProcessMemory};
 use crate::fold::Shown;
 use crate::lost::Lost;
 use crate::merged::Runs;
+use crate::native::{Nameless, Origin};
 use crate::native_reader::NativeReader;
 use crate::python::Python;
 use crate::tally::Tally;
@@ -82,6 +85,32 @@ impl NativeStacks {
             tally.quality += reader.native.quality();
         }
         tally
+    }
+
+    /// Objects without names for functions that were shown, the most frequent
+    /// first.
+    pub(crate) fn without_symbols(&self) -> Vec<Nameless> {
+        let Some(reader) = &self.reader else {
+            return Vec::new();
+        };
+        let mut unnamed: Vec<_> = self.tally.unnamed.iter().collect();
+        unnamed.sort_by_key(|(origin, (_, count))| (Reverse(*count), *origin));
+        let nameless = |(origin, (name, _)): (&Origin, &(Arc<str>, u64))| {
+            Some(Nameless {
+                name: name.to_string(),
+                build_id: reader.native.build_id(origin)?,
+            })
+        };
+        unnamed.into_iter().filter_map(nameless).collect()
+    }
+
+    /// Looks for names once more.
+    pub(crate) fn name_again(&mut self) -> HashMap<Arc<str>, Arc<str>> {
+        let reader = self.reader.as_mut();
+        let names = reader.map(|reader| reader.native.name_again());
+        let names = names.unwrap_or_default();
+        self.tally.rename(&names);
+        names
     }
 
     /// Counts anew.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use firefinch_profile::Losses;
@@ -22,6 +22,8 @@ pub struct Tally {
     pub shown: u64,
     /// … that have no name, by the object that they are in and its name.
     pub unnamed: BTreeMap<Origin, (Arc<str>, u64)>,
+    /// The same by what stands for the function's name.
+    functions: HashMap<Arc<str>, (Origin, u64)>,
 }
 
 impl Tally {
@@ -46,6 +48,31 @@ impl Tally {
                         let first = (Arc::clone(&place.module), 1);
                         self.unnamed.insert(origin.clone(), first);
                     }
+                }
+                let Some(function) = place.symbols.last() else {
+                    continue;
+                };
+                match self.functions.get_mut(&function.name) {
+                    Some((_, count)) => *count += 1,
+                    None => {
+                        let first = (origin.clone(), 1);
+                        self.functions.insert(Arc::clone(&function.name), first);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Some have a name now, by what stood for it.
+    pub(crate) fn rename(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
+        for old in names.keys() {
+            let Some((origin, count)) = self.functions.remove(old) else {
+                continue;
+            };
+            if let Some((_, left)) = self.unnamed.get_mut(&origin) {
+                *left = left.saturating_sub(count);
+                if *left == 0 {
+                    self.unnamed.remove(&origin);
                 }
             }
         }

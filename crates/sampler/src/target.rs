@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question
 use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
+use crate::native::Nameless;
 use crate::native_stacks::NativeStacks;
 use crate::python::Python;
 use crate::search::Search;
@@ -170,6 +172,18 @@ impl Target {
     pub fn tally(&self) -> Option<Tally> {
         let tally = self.native.tally();
         (tally.quality.stacks > 0).then_some(tally)
+    }
+
+    /// Objects of which functions that were shown have no names, those first that
+    /// were met most often.
+    pub fn without_symbols(&self) -> Vec<Nameless> {
+        self.native.without_symbols()
+    }
+
+    /// Looks for names once more, as debug information may have come to be where
+    /// it is looked for: the new names by those that stood for them.
+    pub fn name_again(&mut self) -> HashMap<Arc<str>, Arc<str>> {
+        self.native.name_again()
     }
 
     /// The process.

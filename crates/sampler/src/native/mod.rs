@@ -6,6 +6,7 @@
 
 mod areas;
 mod capture;
+mod debug_files;
 mod frame;
 mod jit;
 mod machine;
@@ -20,6 +21,7 @@ mod role;
 pub use firefinch_native::Origin;
 
 pub use capture::{Capture, CaptureError};
+pub use debug_files::{Nameless, debuginfod_cache, is_debug_file};
 pub use frame::{NativeFrame, NativePlace, NativeStack};
 pub use merge::{Activation, Merge, Merged, merge};
 pub use quality::{Cut, Missing, Quality};
@@ -34,6 +36,7 @@ use firefinch_process::{AccessError, Activity, Process, ProcessMemory, Thread, T
 use hashbrown::HashMap;
 
 use self::capture::{Content, Expected, MAX_COPY};
+use self::machine::ARCH;
 use self::map::{Change, Map};
 use self::names::Names;
 use self::off_stack::OffStack;
@@ -174,6 +177,19 @@ impl Native {
     /// Counts anew.
     pub fn forget_quality(&mut self) {
         self.quality = Quality::default();
+    }
+
+    /// The build id of an object that is mapped, if it has one.
+    pub fn build_id(&self, origin: &Origin) -> Option<String> {
+        let modules = &self.map.modules;
+        let image = modules.module(origin)?.image(modules.objects(), ARCH);
+        Some(image.ok()?.build_id()?.to_string())
+    }
+
+    /// Looks for names once more, where debug information may have come to be:
+    /// the new names by those that stood for them.
+    pub fn name_again(&mut self) -> std::collections::HashMap<Arc<str>, Arc<str>> {
+        self.names.name_again(&self.map)
     }
 
     fn unwind(&mut self, capture: &Capture) -> Option<NativeStack> {

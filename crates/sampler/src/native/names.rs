@@ -64,6 +64,28 @@ impl Names {
         self.places.clear();
     }
 
+    /// Looks for names once more where there were none: the new ones by those
+    /// that stood for them.
+    pub(super) fn name_again(
+        &mut self,
+        map: &Map,
+    ) -> std::collections::HashMap<Arc<str>, Arc<str>> {
+        let interpreter = self.interpreter.take();
+        let old = std::mem::replace(self, Self::new());
+        self.interpreter = interpreter;
+        let mut names = std::collections::HashMap::new();
+        for (addr, place) in old.places {
+            let (now, _) = self.find(addr, map);
+            if let (true, Some(old), Some(new)) =
+                (place.is_unnamed(), place.symbols.last(), now.symbols.last())
+                && new.source != NameSource::Nothing
+            {
+                names.insert(Arc::clone(&old.name), Arc::clone(&new.name));
+            }
+        }
+        names
+    }
+
     /// What is known of an address in code.
     pub(super) fn place(
         &mut self,

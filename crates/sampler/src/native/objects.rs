@@ -113,7 +113,7 @@ impl Objects for LiveObjects {
     }
 }
 
-fn opened(file: File) -> Option<ObjectBytes> {
+pub(super) fn opened(file: File) -> Option<ObjectBytes> {
     let len = file.metadata().ok()?.len();
     Some(ObjectBytes::read_from(len, OpenedFile(file)))
 }
