@@ -4,7 +4,7 @@ use std::sync::mpsc::Receiver;
 use ratatui::crossterm::terminal;
 
 use super::app::App;
-use super::data::RECENT;
+use super::data::{Column, RECENT};
 use super::slice::Slice;
 use super::words::{
     HEADINGS, Span, WIDTHS, counts, length, numbers, subject, subject_heading, target, threads,
@@ -71,7 +71,12 @@ pub(super) fn table(app: &App, span: Span, size: Size) -> String {
     let headings: String = headings.map(|(text, n)| format!("{text:>n$}")).collect();
     text.push_str(&format!("{headings}  {}\n", subject_heading(app)));
     let style = app.label_style();
-    for entry in data.rows(app.grouping, app.column).iter().take(size.rows) {
+    let column = match (span, app.column) {
+        (Span::All, Column::OwnShare) => Column::OwnTime,
+        (Span::All, Column::TotalShare) => Column::TotalTime,
+        (_, column) => column,
+    };
+    for entry in data.rows(app.grouping, column).iter().take(size.rows) {
         let numbers = numbers(entry, &totals, span).concat();
         let columns = size.columns.saturating_sub(numbers.len() + 2);
         let subject = subject(data.names(), &style, entry, columns);

@@ -335,19 +335,31 @@ fn nothing() {
     assert!(screen(&mut app, 80, 24)[4].contains("no thread holds the GIL"));
 }
 
-/// The last table has shares of all the time.
+/// The last table has shares of all the time, and is sorted by those.
 #[test]
 fn last_table() {
-    let seen: &[Seen<'_>] = &[(&[("f", 10)], 500)];
-    let app = app(&[seen, &[], &[], &[], &[], &[], &[], &[]]);
+    let [before, since]: [&[Seen<'_>]; 2] = [&[(&[("f", 10)], 500)], &[(&[("g", 20)], 50)]];
+    let app = app(&[before, &[], &[], &[], since, &[], &[], &[]]);
+    let last = |text: String| -> Vec<String> {
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines[4..].to_vec()
+    };
     let text = table(&app, Span::All, ROOMY);
-    let last = text.lines().last().unwrap();
-    assert_eq!(
-        last,
-        "  12.5%  12.5%   0.50 s    0.50 s  f (shop/app.py:10)"
-    );
     assert!(text.starts_with("python3.11 (PID 42), Python 3.11.7: 4.00 s at 100 Hz\n"));
-    assert!(table(&app, Span::Recent, ROOMY).contains("\n   0.0%   0.0%   0.50 s"));
+    assert_eq!(
+        last(text),
+        [
+            "  12.5%  12.5%   0.50 s    0.50 s  f (shop/app.py:10)",
+            "   1.2%   1.2%   0.05 s    0.05 s  g (shop/app.py:20)",
+        ]
+    );
+    assert_eq!(
+        last(table(&app, Span::Recent, ROOMY)),
+        [
+            "   2.5%   2.5%   0.05 s    0.05 s  g (shop/app.py:20)",
+            "   0.0%   0.0%   0.50 s    0.50 s  f (shop/app.py:10)",
+        ]
+    );
 }
 
 /// Memory does not grow with time, only with what is new.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::native::compiled;
 use crate::support::{
     Interpreter, Place, Running, Target, Terminal, command, eventually, for_every_that, prepare,
-    python_args,
+    program_path, python_args, to_command,
 };
 
 /// Rows and columns of the usual terminal.
@@ -44,6 +44,34 @@ fn first(lines: &[String]) -> Option<&str> {
     Some(line.rsplit_once(" (")?.0.split("  ").last()?.trim())
 }
 
+/// Waits for four seconds of samples with few ticks missed: what was missed is
+/// counted for what was seen next, and on a machine with much else to do, or while
+/// names are looked up for the first time, that is most of it. `run` is in all stacks.
+fn four_good_seconds(terminal: &mut Terminal) {
+    const TRIES: usize = 10;
+    let total = |lines: &[String]| Some(row(lines, "run")?[3]);
+    terminal.press("4");
+    for _ in 0..TRIES {
+        terminal.press("r");
+        terminal.shows("a reset", |lines| {
+            (total(lines).unwrap_or(0.0) < 1.0).then_some(())
+        });
+        terminal.shows("four seconds of samples", |lines| {
+            total(lines).filter(|total| *total >= 4.0)
+        });
+        let lines = terminal.lines();
+        let missed = lines[1].split(" ticks missed").next().unwrap();
+        let missed = missed.split_whitespace().last().unwrap().replace(',', "");
+        if missed.parse::<u32>().unwrap() < 80 {
+            return;
+        }
+    }
+    panic!(
+        "one of ten times with few ticks missed: {:#?}",
+        terminal.lines()
+    );
+}
+
 /// Of a program with known shares the hottest function leads with its share; the
 /// quitting key ends the view with its last table on the terminal, and the target
 /// lives on.
@@ -54,12 +82,12 @@ fn known_shares() {
         let pid = target.pid_arg();
         let mut terminal = Terminal::start(["top", "-r", "200", "-p", &pid], USUAL);
         terminal.is_taken();
+        four_good_seconds(&mut terminal);
         terminal.press("3");
-        terminal.shows("four seconds of samples", |lines| {
-            row(lines, "run").filter(|[_, _, _, total]| *total >= 4.0)
+        terminal.shows("the hottest function first", |lines| {
+            (first(lines) == Some("takes_50")).then_some(())
         });
         let lines = terminal.lines();
-        assert_eq!(first(&lines), Some("takes_50"), "{lines:#?}");
         assert!(lines[0].contains(&format!("(PID {pid}), Python {}", python.version)));
         let gil = lines[2].contains("GIL held");
         assert_eq!(gil, !python.free_threaded, "{lines:#?}");
@@ -85,17 +113,7 @@ fn native_frames() {
         let mut terminal =
             Terminal::start(["top", "-n", "-r", "200", &target.pid_arg()], (50, 100));
         terminal.is_taken();
-        terminal.press("4");
-        let total = |lines: &[String]| Some(row(lines, "run")?[3]);
-        terminal.shows("samples", total);
-        // Looking up the first names may have held it up.
-        terminal.press("r");
-        terminal.shows("a reset", |lines| {
-            (total(lines).unwrap_or(0.0) < 1.0).then_some(())
-        });
-        terminal.shows("four seconds of samples", |lines| {
-            total(lines).filter(|total| *total >= 4.0)
-        });
+        four_good_seconds(&mut terminal);
         terminal.press("q");
         let (status, lines) = terminal.end();
         assert_eq!(status, 0, "{lines:#?}");
@@ -193,6 +211,30 @@ fn killed_target() {
         let said = format!("firefinch: process {} has ended", target.pid());
         assert!(lines.contains(&said), "{lines:#?}");
         assert!(row(&lines, "takes_50").is_some(), "{lines:#?}");
+    });
+}
+
+/// A target that becomes another program is followed: its name, its version and
+/// what it does are there, and what it did before stays.
+#[test]
+fn exec() {
+    for_every_that("top-exec", is_plain, |python| {
+        let place = Place::below(python);
+        let mut args = python_args(python, "execer.py", &place);
+        args.push("--to".into());
+        args.push(program_path(python, "shares.py", &place).into());
+        let mut shell = to_command(&args);
+        prepare(&mut shell, &place);
+        let mut target = Target::run(shell, place);
+        let mut terminal = Terminal::start(["top", &target.pid_arg()], USUAL);
+        terminal.is_taken();
+        terminal.shows("rows", |lines| first(lines).map(|_| ()));
+        assert!(row(&terminal.lines(), "takes_50").is_none());
+        target.tell("\n");
+        target.listen();
+        terminal.shows("the new program", |lines| row(lines, "takes_50"));
+        terminal.press("q");
+        assert_eq!(terminal.end().0, 0);
     });
 }
 
