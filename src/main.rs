@@ -10,6 +10,7 @@ mod failure;
 mod launch;
 mod limits;
 mod output;
+mod packages;
 mod program;
 mod progress;
 mod ps;

@@ -1,10 +1,12 @@
 use std::cmp::Reverse;
+use std::path::Path;
 
 use firefinch_report::grouped;
 use firefinch_sampler::native::{Cut, Origin};
 use firefinch_sampler::{Tally, Target};
 
 use crate::failure::printable;
+use crate::packages::debug_package;
 
 /// How many modules are named in a line.
 const NAMED: usize = 4;
@@ -16,10 +18,10 @@ pub(crate) fn quality(target: &Target) -> Option<String> {
     let mut lines = vec![counts(&tally, target.runtime().is_some())];
     let unnamed = tally.unnamed.iter();
     let unnamed = unnamed.map(|(origin, (name, count))| (origin, &**name, *count));
-    lines.extend(without("symbols", unnamed.collect()));
+    lines.extend(without(target, "symbols", unnamed.collect()));
     let modules = tally.quality.modules.iter();
     let modules = modules.map(|(origin, m)| (origin, &*m.name, m.no_unwind_info));
-    lines.extend(without("unwind tables", modules.collect()));
+    lines.extend(without(target, "unwind tables", modules.collect()));
     Some(lines.join("\n"))
 }
 
@@ -83,7 +85,7 @@ fn word(cut: Cut) -> &'static str {
 
 /// The modules without something, those first that were met most often, and how
 /// to get it.
-fn without(what: &str, mut modules: Vec<(&Origin, &str, u64)>) -> Option<String> {
+fn without(target: &Target, what: &str, mut modules: Vec<(&Origin, &str, u64)>) -> Option<String> {
     modules.retain(|(_, _, count)| *count > 0);
     modules.sort_by_key(|(origin, _, count)| (Reverse(*count), *origin));
     let (first, _, _) = modules.first()?;
@@ -95,20 +97,35 @@ fn without(what: &str, mut modules: Vec<(&Origin, &str, u64)>) -> Option<String>
     if more > 0 {
         named.push(format!("{more} more"));
     }
-    let (named, how) = (named.join(", "), how(first, what));
+    let (named, how) = (named.join(", "), how(target, first, what));
     Some(printable(&format!("  without {what}: {named}; {how}")))
 }
 
 /// What to do for the module that was met most often.
-fn how(origin: &Origin, what: &str) -> String {
+fn how(target: &Target, origin: &Origin, what: &str) -> String {
     match (origin, what) {
-        (Origin::File(file), "symbols") => format!(
-            "install the package with its debug symbols, or: debuginfod-find debuginfo {}",
-            file.path.display()
-        ),
+        (Origin::File(file), "symbols") => symbols(target, &file.path),
         (Origin::File(_), _) => "build it with -fasynchronous-unwind-tables".to_owned(),
         (_, "symbols") => "a JIT can name its code in /tmp/perf-PID.map".to_owned(),
         _ => "code made at run time has to keep frame pointers".to_owned(),
+    }
+}
+
+/// How to get names for the functions of a file: debug symbols are found by its
+/// build id, and one without is of no distribution.
+fn symbols(target: &Target, file: &Path) -> String {
+    let objects = target.without_symbols();
+    let name = file.file_name().map(|name| name.to_string_lossy());
+    let object = objects
+        .iter()
+        .find(|object| Some(&*object.name) == name.as_deref());
+    let build_id = object.map(|object| &*object.build_id);
+    let package = debug_package(target.process(), file, build_id);
+    match (package, build_id) {
+        (Some(package), Some(_)) => format!("{package}, or try --debuginfod"),
+        (Some(package), None) => package,
+        (None, Some(_)) => "install its debug symbols, or try --debuginfod".to_owned(),
+        (None, None) => "build it without stripping its symbols".to_owned(),
     }
 }
 

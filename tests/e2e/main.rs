@@ -16,6 +16,7 @@ mod faults;
 mod generated;
 mod gil;
 mod launch;
+mod libraries;
 mod loops;
 mod native;
 mod oracle;
