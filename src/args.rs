@@ -98,7 +98,7 @@ pub(crate) struct RecordArgs {
     pub(crate) frames: Frames,
 
     #[command(flatten)]
-    pub(crate) names: Names,
+    pub(crate) beyond: Beyond,
 
     #[command(flatten)]
     pub(crate) labels: Labels,
@@ -201,9 +201,13 @@ pub(crate) struct Frames {
     pub(crate) native: Option<Native>,
 }
 
-/// Where names of native functions come from beside the machine itself.
+/// What else is wanted of native stacks, from outside the process.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Names {
+pub(crate) struct Beyond {
+    /// Show the functions of the kernel that threads wait in (as root); implies -n
+    #[arg(long)]
+    pub(crate) kernel: bool,
+
     /// Fetch debug information that is missing, by the servers in DEBUGINFOD_URLS
     #[arg(long)]
     pub(crate) debuginfod: bool,
@@ -226,7 +230,7 @@ pub(crate) struct DumpArgs {
     pub(crate) frames: Frames,
 
     #[command(flatten)]
-    pub(crate) names: Names,
+    pub(crate) beyond: Beyond,
 
     /// Show whole paths of files
     #[arg(long)]
@@ -270,6 +274,13 @@ pub(crate) enum Native {
     Folded,
     /// All of them
     All,
+}
+
+impl Beyond {
+    /// Which native frames are shown: there are none of the kernel without them.
+    pub(crate) fn native(&self, frames: &Frames) -> Option<Native> {
+        frames.native.or(self.kernel.then_some(Native::Folded))
+    }
 }
 
 /// The stacks that were asked for.

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::NamedTempFile;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::args::Names;
+use crate::args::Beyond;
 use crate::failure::{Failure, USAGE, printable};
 use crate::signals::Stop;
 
@@ -53,8 +53,8 @@ impl Debuginfod {
     ///
     /// # Errors
     /// No server or no cache is named.
-    pub(crate) fn of(names: &Names) -> Result<Option<Self>, Failure> {
-        if !names.debuginfod {
+    pub(crate) fn of(beyond: &Beyond) -> Result<Option<Self>, Failure> {
+        if !beyond.debuginfod {
             return Ok(None);
         }
         let urls = std::env::var(SERVERS).unwrap_or_default();

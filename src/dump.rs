@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
             "firefinch dump PID",
         ));
     };
-    let debuginfod = Debuginfod::of(&args.names)?;
+    let debuginfod = Debuginfod::of(&args.beyond)?;
     raise_open_files();
     let begun = Instant::now();
     let (mut target, mut text) = look(pid, args)?;
@@ -61,9 +61,10 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
 
 /// The process, and what it did when it was looked at.
 fn look(pid: Pid, args: &DumpArgs) -> Result<(Target, String), Failure> {
-    let target = attach(pid, stacks(args.frames.native), None);
+    let target = attach(pid, stacks(args.beyond.native(&args.frames)), None);
     let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
     target.show(shown(args.frames.native));
+    target.show_kernel(args.beyond.kernel);
     target.set_patience(PATIENCE);
     target.refresh().map_err(|error| {
         Failure::new(

@@ -28,7 +28,7 @@ const PROBE: &str = "firefinch-PID-TIME.svg";
 /// Samples a process into a file.
 pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let format = format(args)?;
-    let debuginfod = Debuginfod::of(&args.names)?;
+    let debuginfod = Debuginfod::of(&args.beyond)?;
     let stop = Stop::listen()
         .map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
     match args.process.pid() {
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &RecordArgs, verbose: bool) -> Result<ExitCode, Failure>
             let output = Output::open(&path)?;
             raise_open_files();
             let begun = Instant::now();
-            let target = attach(pid, stacks(args.frames.native), Some(&stop));
+            let target = attach(pid, stacks(args.beyond.native(&args.frames)), Some(&stop));
             let target = target.map_err(|error| Failure::attach(pid, &error))?;
             let job = Job {
                 args,
@@ -87,7 +87,7 @@ fn launch(
         None => Output::open(&path)?,
     };
     let begun = Instant::now();
-    let target = match launched.attach(pid, stacks(args.frames.native), &stop) {
+    let target = match launched.attach(pid, stacks(args.beyond.native(&args.frames)), &stop) {
         Ok(target) => target,
         Err(failure) => {
             failure.report();
@@ -144,6 +144,7 @@ impl Job<'_> {
             blocking: self.args.sampling.blocking,
         };
         target.show(shown(self.args.frames.native));
+        target.show_kernel(self.args.beyond.kernel);
         let mut recorder =
             Recorder::new(&target, title, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();

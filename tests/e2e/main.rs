@@ -15,6 +15,7 @@ mod exec;
 mod faults;
 mod generated;
 mod gil;
+mod kernel;
 mod launch;
 mod libraries;
 mod loops;

@@ -13,6 +13,7 @@ mod diagnosis;
 mod error;
 mod follow;
 mod kept;
+mod kernel_stack;
 mod known;
 mod list;
 mod maps;

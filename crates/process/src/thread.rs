@@ -119,6 +119,12 @@ impl Thread {
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
+    /// One of its files, whole up to a limit in bytes. Opens it each time.
+    pub(crate) fn read_file(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let name = format!("task/{}/{name}", self.tid);
+        self.dir.read_bounded(&name, limit)
+    }
+
     /// Its scheduling figures; all zero if the kernel keeps none.
     ///
     /// # Errors

@@ -2,6 +2,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use firefinch_cpython::{CodeObject, Place};
+use firefinch_native::NameSource;
 use firefinch_process::Tid;
 use firefinch_profile::{
     Frame, FrameId, FrameKind, ProcessId, Profile, StackId, ThreadId, ThreadState,
@@ -233,13 +234,17 @@ fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
 fn enter_native(place: &NativePlace, function: usize, profile: &mut Profile) -> Option<FrameId> {
     let symbol = place.symbols.get(function)?;
     let short_file = symbol.file.as_deref().map(short_source);
+    let kind = match symbol.source {
+        NameSource::Kernel => FrameKind::Kernel,
+        _ => FrameKind::Native,
+    };
     let frame = Frame {
         file: symbol.file.as_ref().map(|file| profile.intern_string(file)),
         short_file: short_file.map(|file| profile.intern_string(file)),
         line: symbol.line.and_then(NonZeroU32::new),
         module: Some(profile.intern_string(&place.module)),
         inlined: symbol.inlined,
-        ..Frame::new(profile.intern_string(&symbol.name), FrameKind::Native)
+        ..Frame::new(profile.intern_string(&symbol.name), kind)
     };
     Some(profile.intern_frame(frame))
 }

@@ -10,6 +10,7 @@ mod attach;
 mod clock;
 mod cpu_time;
 mod fold;
+mod kernel;
 mod lane;
 mod lost;
 mod merged;

@@ -55,6 +55,7 @@ impl MergedStack {
         native: &NativeStack,
         runs: &Runs,
         shown: Shown,
+        kernel: Option<&Arc<NativePlace>>,
     ) -> (usize, bool) {
         let frames = &native.frames;
         self.activations.clear();
@@ -87,6 +88,11 @@ impl MergedStack {
                 }
                 Merged::Native(_) => {}
             }
+        }
+        if let Some(place) = kernel {
+            let functions = (0..place.symbols.len()).rev();
+            let function = |at| MergedFrame::Native(Arc::clone(place), at);
+            self.next.extend(functions.map(function));
         }
         let pairs = self.frames.iter().zip(&self.next);
         let unchanged = pairs.take_while(|(old, new)| old.is(new)).count();

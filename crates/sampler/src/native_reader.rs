@@ -7,7 +7,8 @@ use firefinch_process::{
     AccessError, Activity, Process, ProcessMemory, StopFailure, Stopper, Thread, Visit,
 };
 
-use crate::native::{Capture, Native};
+use crate::kernel::KernelStacks;
+use crate::native::{Capture, Native, NativePlace};
 use crate::python::Python;
 use crate::target::ATTEMPTS;
 
@@ -18,6 +19,7 @@ pub(crate) struct NativeReader {
     memory: Arc<ProcessMemory>,
     stopper: Stopper,
     patience: Duration,
+    pub(crate) kernel: KernelStacks,
 }
 
 /// What was read of a thread while it stood still.
@@ -27,6 +29,8 @@ pub(crate) struct Sight {
     pub(crate) capture: Capture,
     /// Its Python stacks: one for each of its thread states.
     pub(crate) python: Vec<Result<RawStack, StackError>>,
+    /// Where it waits in the kernel, if it does.
+    pub(crate) kernel: Option<Arc<NativePlace>>,
 }
 
 /// A running thread stops within some 20 µs; one that waits for a processor has
@@ -47,6 +51,7 @@ impl NativeReader {
             memory: Arc::clone(memory),
             stopper: Stopper::new(process)?,
             patience: DEADLINE,
+            kernel: KernelStacks::default(),
         })
     }
 
@@ -97,9 +102,11 @@ impl NativeReader {
         states: &[RemoteAddr],
     ) -> Option<Sight> {
         let memory = &*self.memory;
+        let kernel = &mut self.kernel;
         let read = || {
+            let kernel = kernel.read(thread);
             let Some(stacks) = python.and_then(Python::reader) else {
-                return Vec::new();
+                return (Vec::new(), kernel);
             };
             let read = |state: &RemoteAddr| {
                 // Should it wake up meanwhile, what is read must not be
@@ -108,10 +115,14 @@ impl NativeReader {
                 let first = read();
                 (1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read()))
             };
-            states.iter().map(read).collect()
+            (states.iter().map(read).collect(), kernel)
         };
-        let (capture, python) = self.native.capture_blocked(thread, read)?;
-        Some(Sight { capture, python })
+        let (capture, (python, kernel)) = self.native.capture_blocked(thread, read)?;
+        Some(Sight {
+            capture,
+            python,
+            kernel,
+        })
     }
 
     fn visit(
@@ -148,7 +159,11 @@ impl NativeReader {
             python.give_back(stacks);
         }
         match read {
-            Ok(python) => Ok(Sight { capture, python }),
+            Ok(python) => Ok(Sight {
+                capture,
+                python,
+                kernel: None,
+            }),
             Err(failure) => {
                 self.native.recycle(capture);
                 Err(failure)

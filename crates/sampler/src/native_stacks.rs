@@ -8,6 +8,7 @@ use firefinch_memory::RemoteAddr;
 use firefinch_process::{AccessError, Process, ProcessMemory};
 
 use crate::fold::Shown;
+use crate::kernel::KernelStacks;
 use crate::lost::Lost;
 use crate::merged::Runs;
 use crate::native::{Nameless, Origin};
@@ -22,6 +23,8 @@ pub(crate) struct NativeStacks {
     /// Of the program that runs now, if its native stacks are wanted.
     reader: Option<NativeReader>,
     shown: Shown,
+    /// Whether the kernel's frames are read too.
+    kernel: bool,
     /// Without what the present reader knows of the quality.
     tally: Tally,
 }
@@ -41,6 +44,7 @@ impl NativeStacks {
         self.end();
         let mut reader = NativeReader::new(process, memory)?;
         reader.native.show(self.shown);
+        reader.kernel = KernelStacks::new(self.kernel);
         self.reader = Some(reader);
         Ok(())
     }
@@ -58,6 +62,19 @@ impl NativeStacks {
         if let Some(reader) = &mut self.reader {
             reader.native.show(shown);
         }
+    }
+
+    /// Says whether the kernel's frames of threads that wait are shown.
+    pub(crate) fn show_kernel(&mut self, kernel: bool) {
+        self.kernel = kernel;
+        if let Some(reader) = &mut self.reader {
+            reader.kernel = KernelStacks::new(kernel);
+        }
+    }
+
+    /// Why the kernel's frames could not be had, if they could not.
+    pub(crate) fn kernel_refused(&self) -> Option<&str> {
+        self.reader.as_ref()?.kernel.refused()
     }
 
     /// Merges with the stacks of this interpreter from now on.
@@ -161,7 +178,7 @@ impl NativeStacks {
         }
         let stack = threads.get_mut(index).map(|thread| &mut thread.stack);
         let stack = stack.ok_or(Lost::NotCaptured)?;
-        let (unchanged, partial) = stack.merge(&native, &runs, self.shown);
+        let (unchanged, partial) = stack.merge(&native, &runs, self.shown, sight.kernel.as_ref());
         self.tally.count(stack.merged(), partial);
         Ok(unchanged)
     }

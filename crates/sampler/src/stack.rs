@@ -195,9 +195,10 @@ impl KnownStack {
         native: &NativeStack,
         runs: &Runs,
         shown: Shown,
+        kernel: Option<&Arc<NativePlace>>,
     ) -> (usize, bool) {
         self.is_merged = true;
-        self.merged.update(native, runs, shown)
+        self.merged.update(native, runs, shown, kernel)
     }
 
     /// There are no native frames this time: how many of the oldest frames are

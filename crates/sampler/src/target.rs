@@ -134,6 +134,18 @@ impl Target {
         self.native.show(shown);
     }
 
+    /// Says whether the functions of the kernel that threads wait in are shown
+    /// above native stacks; they are not unless this is called. Reading them
+    /// takes CAP_SYS_ADMIN.
+    pub fn show_kernel(&mut self, kernel: bool) {
+        self.native.show_kernel(kernel);
+    }
+
+    /// Why the kernel's frames could not be had, if they could not.
+    pub fn kernel_refused(&self) -> Option<&str> {
+        self.native.kernel_refused()
+    }
+
     /// How long a running thread may take to stop for its native stack: 20 ms
     /// unless this is called.
     pub fn set_patience(&mut self, patience: Duration) {

@@ -62,6 +62,8 @@ pub enum NameSource {
     DynamicSymbols,
     /// The file that a program writes names of code to as it makes it.
     JitMap,
+    /// The kernel, of its own functions.
+    Kernel,
     /// There is no name.
     Nothing,
 }
