@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
@@ -42,6 +43,10 @@ impl Terminal {
         };
         let pty = openpty(&size, None).expect("a terminal can be had");
         let (keyboard, device) = (File::from(pty.master), File::from(pty.slave));
+        // Whoever has our end keeps the terminal alive: nobody else is to have it.
+        for end in [&keyboard, &device] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let before = tcgetattr(&device).unwrap().local_flags;
         let stdio = || device.try_clone().unwrap();
         let mut command = Command::new("setsid");
