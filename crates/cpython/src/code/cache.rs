@@ -1,8 +1,8 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use hashbrown::HashMap;
 
 use super::layout::CodeLayout;
 use super::resolved::{Proof, Resolved};

@@ -6,9 +6,8 @@
 //!
 //! 3.12 has them as well, but there frames lead to their loops by themselves.
 
-use std::collections::HashMap;
-
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use hashbrown::HashMap;
 
 use super::Steps;
 use super::data_stack::Look;

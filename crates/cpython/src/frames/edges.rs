@@ -1,6 +1,5 @@
-use std::collections::{HashMap, HashSet};
-
 use firefinch_memory::RemoteAddr;
+use hashbrown::{HashMap, HashSet};
 
 use super::data_stack::Order;
 use super::{Position, RawFrame};

@@ -1,6 +1,5 @@
-use std::collections::HashMap;
-
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use hashbrown::HashMap;
 
 use crate::frames::{Position, RawFrame};
 use crate::layout::{Field, Layout, MissingField};

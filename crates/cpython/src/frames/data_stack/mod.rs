@@ -45,10 +45,10 @@ mod pace;
 mod proof;
 mod walk;
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use hashbrown::HashMap;
 
 use super::c_frames::CFrames;
 use super::edges::Calls;

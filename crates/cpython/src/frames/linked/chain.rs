@@ -1,8 +1,7 @@
 //! One look at a chain of frames: read with as few calls as can be.
 
-use std::collections::HashMap;
-
 use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
+use hashbrown::HashMap;
 
 use crate::frames::{Position, RawFrame, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};

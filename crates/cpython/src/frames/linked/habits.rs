@@ -1,8 +1,7 @@
 //! What is known of the calls a program makes.
 
-use std::collections::{HashMap, HashSet};
-
 use firefinch_memory::RemoteAddr;
+use hashbrown::{HashMap, HashSet};
 
 use super::chain::Seen;
 use crate::frames::{Position, RawFrame};

@@ -1,9 +1,9 @@
 //! What the program's code objects say about the calls they make.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use hashbrown::{HashMap, HashSet};
 
 use super::bytecode::{CallInstruction, Calls, Dialect, Symbol};
 use crate::layout::{Field, Layout, MissingField};
