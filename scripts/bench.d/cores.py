@@ -17,6 +17,7 @@ class Cores:
         self.pinned = pin and len(self.allowed) > 1
         self.target = {self.allowed[0]} if self.pinned else set(self.allowed)
         self.profiler = {self.allowed[-1]} if self.pinned else set(self.allowed)
+        self.all = set(self.allowed)
         # We ourselves stay off the target's core.
         os.sched_setaffinity(0, self.profiler)
 

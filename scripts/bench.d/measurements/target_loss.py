@@ -3,6 +3,8 @@
 programs/work.py counts its own turns of work and the gaps in its view of the clock. Windows with a profiler and
 without one alternate; each is compared with the mean of its two neighbours without. The empty loop is a control: it
 touches nothing of the target, so what it seems to cost is the machine's noise.
+
+Where stacks are native the target is stopped, which may be done best from its own core: there profilers may use any.
 """
 
 import json
@@ -76,7 +78,8 @@ def passing(seconds):
 
 def profiled(bench, tool, target, case, window, everyone):
     """The window, or None where the profiler failed."""
-    live = Live(tool, bench, target.pid, case.rate, SETTLE + window + 1, everyone)
+    on = bench.cores.all if case.native else None
+    live = Live(tool, bench, target.pid, case.rate, SETTLE + window + 1, everyone, on)
     try:
         time.sleep(SETTLE)
         times = passing(window)

@@ -55,14 +55,17 @@ class Tool:
 
 
 class Live:
-    """A recording that goes on. `end` waits for its end, which is never later than asked."""
+    """A recording that goes on. `end` waits for its end, which is never later than asked.
 
-    def __init__(self, tool, bench, pid, rate, seconds, idle=False):
+    `on` are the cores that the profiler may use, if not just its own.
+    """
+
+    def __init__(self, tool, bench, pid, rate, seconds, idle=False, on=None):
         self.tool, self.seconds, self.rate = tool, seconds, rate
         self.directory = tempfile.TemporaryDirectory(prefix="firefinch-bench-")
         self.output = Path(self.directory.name) / f"output{tool.suffix}"
         argv = [str(part) for part in tool.command(pid, rate, seconds, self.output, idle)]
-        self.child = Child(argv, bench.cores, bench.cores.profiler, tool.env())
+        self.child = Child(argv, bench.cores, on or bench.cores.profiler, tool.env())
 
     def end(self, memory=False):
         with self.directory:
