@@ -39,6 +39,7 @@ class Bench:
     def __init__(self, options, cores, programs, found, results):
         self.options, self.cores, self.programs, self.results = options, cores, programs, results
         self.interpreters = {python.name: python for python in found}
+        self.peers = None  # once it is known: who gets other profilers, and what targets need
         self.tools = []
         self.measurement = ""
         self.verdicts = {}  # of each tool on each interpreter: None, or why it does not work

@@ -37,17 +37,21 @@ class Peers:
 
     def install(self, package):
         self.say(f"install {package}")
-        steps = [[self.venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]]
-        if not (self.venv / "bin/python").exists():
-            steps.insert(0, [sys.executable, "-m", "venv", self.venv])
-        for step in steps:
-            try:
-                done = subprocess.run(step, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-            except OSError as error:
-                return f"{step[0]}: {error.strerror}"
-            if done.returncode:
-                return f"not installed: {telling_line(done.stderr, done.stdout)}"
-        return None
+        return install(package, self.venv, [sys.executable])
+
+    def numpy(self, python):
+        """Where NumPy is installed for an interpreter, and why it cannot be had, one of the two."""
+        if python.root != "/":
+            return None, "is in a root of its own, where nothing is installed"
+        venv = self.venv.with_name(f"numpy-{python.name}")
+        places = list(venv.glob("lib/python*/site-packages/numpy"))
+        if not places:
+            self.say(f"install numpy for {python.name}")
+            why = install("numpy", venv, python.command)
+            places = list(venv.glob("lib/python*/site-packages/numpy"))
+            if why or not places:
+                return None, why or "not installed"
+        return places[0].parent, None
 
     def tachyon(self):
         python = next((each for each in self.interpreters if each.name == "3.15"), None)
@@ -70,6 +74,21 @@ class Peers:
                 found.append(f"{name} {said}")
         python = next((each for each in self.interpreters if each.name == "3.15"), None)
         return found + ([f"Tachyon of Python {python.version}"] if python and not self.tachyon()[1] else [])
+
+
+def install(package, venv, python):
+    """Installs it into a venv, which is made with that interpreter; why it cannot be done, or None."""
+    steps = [[venv / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]]
+    if not (venv / "bin/python").exists():
+        steps.insert(0, [*python, "-m", "venv", venv])
+    for step in steps:
+        try:
+            done = subprocess.run(step, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            return f"{step[0]}: {error.strerror}"
+        if done.returncode:
+            return f"not installed: {telling_line(done.stderr, done.stdout)}"
+    return None
 
 
 def starts(command, option="--version"):

@@ -8,6 +8,7 @@ from .tool import Tool
 
 SUMMARY = re.compile(r": ([\d,]+) samples?, ([\d,]+) ticks? missed, ([\d,]+) lost(?: \((.*?)\))?;")
 FIRST = re.compile(r"first sample after ([\d.]+) ms")
+QUALITY = re.compile(r"native stacks?: ([\d.]+) % rooted, ([\d.]+) % of frames named, ([\d.]+) % merged whole")
 NOTHING = 3  # its exit code where no thread ran
 
 
@@ -36,6 +37,10 @@ class Firefinch(Tool):
             return {}
         samples, missed, lost = (int(part.replace(",", "")) for part in found.groups()[:3])
         return {"samples": samples, "missed": missed, "lost": lost, "why": found[4] or ""}
+
+    def quality(self, recording):
+        found = QUALITY.search(recording.run.stderr)
+        return dict(zip(("rooted", "named", "merged"), map(float, found.groups()))) if found else {}
 
 
 def first_sample(run):

@@ -45,6 +45,10 @@ class Tool:
         """{samples, lost, missed, seconds}, as far as it says them."""
         return {}
 
+    def quality(self, recording):
+        """What it says of its native stacks, in %: {rooted, named, merged}, as far as it says it."""
+        return {}
+
     def failed(self, run):
         """Why there is no recording, or None."""
         return telling_line(run.stderr, run.stdout) if run.status else None
