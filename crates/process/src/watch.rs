@@ -410,6 +410,12 @@ mod tests {
     fn settle(watch: &mut Watch, process: &Process, child: &mut Child) -> u64 {
         child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        // It may have lost the processor before it reads again, and the count of
+        // running threads, which would tell, is not the machine's.
+        let stat = format!("/proc/{}/stat", child.id());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            std::thread::yield_now();
+        }
         loop {
             look(watch, process, Question::WhatAllDo);
             if let Some(rest) = watch.rest(0)
