@@ -96,7 +96,10 @@ impl Stopper {
     /// Stops these threads, waiting until `deadline` at most. What came of
     /// each is in the guard; none of it is an error for the others.
     pub fn stop_threads(&mut self, tids: &[Tid], deadline: Instant) -> Stopped<'_> {
-        self.follower.leave();
+        match tids {
+            [tid] => self.follower.follow(*tid),
+            _ => self.follower.leave(),
+        }
         let request = Request::Stop {
             tids: tids.to_vec(),
             deadline,
@@ -157,7 +160,7 @@ impl Stopper {
 
     fn ask(&mut self, request: Request, deadline: Instant) -> Option<Reply> {
         let (desk, tracer) = (&self.desk, self.tracer);
-        let spin = matches!(request, Request::Visit { .. }) && self.follower.is_elsewhere();
+        let spin = self.follower.is_elsewhere();
         let overdue = || {
             self.follower.leave();
             if desk.tracer_waits() {
