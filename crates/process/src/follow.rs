@@ -1,6 +1,7 @@
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd;
 
+use crate::aside::Aside;
 use crate::known::KnownThreads;
 use crate::stat::Stat;
 use crate::{Process, Thread, Tid};
@@ -23,6 +24,8 @@ pub(crate) struct Follower {
     anywhere: Option<CpuSet>,
     /// Where it has to run now, if it has to.
     at: Option<usize>,
+    /// Us.
+    aside: Aside,
 }
 
 impl Follower {
@@ -32,6 +35,7 @@ impl Follower {
             known: KnownThreads::of(process),
             anywhere: sched_getaffinity(tracer).ok(),
             at: None,
+            aside: Aside::default(),
         }
     }
 
@@ -47,6 +51,7 @@ impl Follower {
             Some(processor) => self.go(processor),
             None => self.leave(),
         }
+        self.aside.make_room(self.at);
     }
 
     /// Whether the tracer is where we are not, so that it can work while we do.
@@ -57,6 +62,7 @@ impl Follower {
     /// To wherever the scheduler likes: nobody waits for a thread that may not
     /// get its CPU.
     pub(crate) fn leave(&mut self) {
+        self.aside.come_back();
         if let (Some(anywhere), Some(_)) = (&self.anywhere, self.at) {
             // Fails only if none of them is left to us.
             let _ = sched_setaffinity(self.tracer, anywhere);

@@ -7,6 +7,7 @@
 //! workspace with `unsafe`; all of it is in `sys.rs`.
 
 mod access;
+mod aside;
 mod container;
 mod desk;
 mod diagnosis;
