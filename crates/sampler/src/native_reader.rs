@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::{Motion, RawStack, StackError};
-use firefinch_memory::RemoteAddr;
+use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_process::{
     AccessError, Activity, Process, ProcessMemory, StopFailure, Stopper, Thread, Visit,
 };
@@ -138,15 +138,18 @@ impl NativeReader {
         // What the tracer works with moves to its thread, and back.
         let work = move |visit: Visit<'_>| {
             let read = visit.map(|stopped| {
-                if let Ok(registers) = stopped.registers() {
-                    // An empty capture says that it failed.
-                    let _ = capture.fill_stopped(&registers, &*memory);
-                }
-                let Some(stacks) = &mut stacks else {
-                    return Vec::new();
+                let read = |memory: &dyn Memory| {
+                    let Some(stacks) = &mut stacks else {
+                        return Vec::new();
+                    };
+                    let read = |state| stacks.read(memory, state, Motion::Stopped);
+                    states.into_iter().map(read).collect()
                 };
-                let read = |state| stacks.read(&*memory, state, Motion::Stopped);
-                states.into_iter().map(read).collect()
+                match stopped.registers() {
+                    // An empty capture says that it failed.
+                    Ok(registers) => capture.fill_stopped_with(&registers, &*memory, read).1,
+                    Err(_) => read(&*memory),
+                }
             });
             (capture, stacks, read)
         };

@@ -17,8 +17,8 @@ use crate::layout::{Field, Layout};
 #[derive(Debug)]
 pub(super) struct CFrames {
     newest: usize,
-    /// The size of the thread state.
-    thread_size: u64,
+    /// The size of the thread state, in which the oldest lies.
+    pub(super) thread_size: usize,
     previous: usize,
     current_frame: Option<usize>,
     span: usize,
@@ -67,7 +67,7 @@ impl CFrames {
         let current_frame = layout.get(Field::CframeCurrentFrame);
         Some(Self {
             newest: layout.get(Field::TstateCframe)?,
-            thread_size: layout.get(Field::TstateSize)? as u64,
+            thread_size: layout.get(Field::TstateSize)?,
             previous,
             current_frame,
             span: previous.max(current_frame.unwrap_or(0)) + 8,
@@ -80,26 +80,41 @@ impl CFrames {
 
     /// The chain of `thread`, newest first, to the one that belongs to no loop;
     /// `None` if it does not lead there, as it may not in a thread that runs on.
-    pub(super) fn read(&mut self, memory: &dyn Memory, thread: RemoteAddr) -> Option<&[CFrame]> {
+    /// Of one that stands still, what is `seen` already is not read again.
+    pub(super) fn read(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        seen: Option<&Look>,
+    ) -> Option<&[CFrame]> {
         if self.known.len() >= MAX_THREADS {
             self.known.clear();
         }
         let known = self.known.entry(thread).or_default();
         let head = thread.offset(self.newest as u64);
+        let seen = |addr, len| seen.and_then(|look| look.slice(addr, len));
+        let newest = seen(head, 8);
         self.plan.clear();
-        self.plan.push((head, 8));
-        for addr in known.iter() {
+        if newest.is_none() {
+            self.plan.push((head, 8));
+        }
+        for addr in known
+            .iter()
+            .filter(|addr| seen(**addr, self.span).is_none())
+        {
             cover(&mut self.plan, *addr, self.span);
         }
         self.look.take(memory, &self.plan);
         self.chain.clear();
-        let mut addr = Bytes(self.look.slice(head, 8)?).ptr(0)?;
+        let newest = newest.or_else(|| self.look.slice(head, 8));
+        let mut addr = Bytes(newest?).ptr(0)?;
         let mut steps = Steps::default();
         let mut own = vec![0; self.span];
         let mut is_oldest = false;
         while !is_oldest {
             steps.count(addr).ok()?;
-            let bytes = match self.look.slice(addr, self.span) {
+            let copied = seen(addr, self.span).or_else(|| self.look.slice(addr, self.span));
+            let bytes = match copied {
                 Some(bytes) => bytes,
                 None => {
                     memory.read(addr, &mut own).ok()?;
@@ -115,7 +130,7 @@ impl CFrames {
             };
             self.chain.push(c_frame);
             let inside = addr.checked_sub(thread);
-            is_oldest = inside.is_some_and(|inside| inside < self.thread_size);
+            is_oldest = inside.is_some_and(|inside| inside < self.thread_size as u64);
             addr = c_frame.previous;
         }
         known.clear();
@@ -126,8 +141,7 @@ impl CFrames {
 
 /// Plans to copy what is at `addr`, too.
 fn cover(plan: &mut Vec<(RemoteAddr, usize)>, addr: RemoteAddr, span: usize) {
-    // After the first piece, which is in the thread state.
-    if let [_, .., (start, len)] = plan.as_mut_slice()
+    if let Some((start, len)) = plan.last_mut()
         && let Some(skip) = addr.checked_sub(*start)
         && skip < *len as u64 + NEAR
         && let Ok(skip) = usize::try_from(skip)
@@ -189,7 +203,7 @@ mod tests {
     }
 
     fn offsets(reader: &mut CFrames, memory: &Snapshot) -> Option<Vec<u64>> {
-        let (oldest, chain) = reader.read(memory, THREAD)?.split_last()?;
+        let (oldest, chain) = reader.read(memory, THREAD, None)?.split_last()?;
         assert_eq!(oldest.addr, THREAD.offset(0x80));
         let offset = |c_frame: &CFrame| {
             let offset = c_frame.addr.get() - STACK;

@@ -7,6 +7,7 @@ use firefinch_process::{Syscall, Tid};
 
 use super::areas::{Area, Areas};
 use super::machine;
+use super::with_stack::WithStack;
 
 /// The registers of a thread, and its stack from SP up as far as is needed:
 /// a copy of one moment, if the thread stood still for it.
@@ -129,10 +130,24 @@ impl Capture {
         prstatus: &[u8],
         memory: &dyn Memory,
     ) -> Result<(), CaptureError> {
+        self.fill_stopped_with(prstatus, memory, |_| ()).0
+    }
+
+    /// The same, and `also` reads what belongs to the same moment, from the memory
+    /// that it is given: where the end of the stack is known, the stack is copied by
+    /// the first call that is made for that.
+    pub fn fill_stopped_with<T>(
+        &mut self,
+        prstatus: &[u8],
+        memory: &dyn Memory,
+        also: impl FnOnce(&dyn Memory) -> T,
+    ) -> (Result<(), CaptureError>, T) {
         self.content = None;
         self.limit = MAX_UNKNOWN;
-        let (pc, registers) = machine::of_prstatus(prstatus).ok_or(CaptureError::Registers)?;
-        self.fill(pc, &registers, memory)
+        match machine::of_prstatus(prstatus) {
+            Some((pc, registers)) => self.fill(pc, &registers, memory, also),
+            None => (Err(CaptureError::Registers), also(memory)),
+        }
     }
 
     /// Fills it with a thread that waits in a system call. Whether it still
@@ -151,43 +166,51 @@ impl Capture {
             return Err(CaptureError::NoPosition);
         }
         self.limit = MAX_COPY;
-        self.fill(syscall.pc, &machine::of_syscall(syscall), memory)
+        let registers = machine::of_syscall(syscall);
+        self.fill(syscall.pc, &registers, memory, |_| ()).0
     }
 
-    fn fill(
+    fn fill<T>(
         &mut self,
         pc: RemoteAddr,
         registers: &Registers,
         memory: &dyn Memory,
-    ) -> Result<(), CaptureError> {
-        let sp = registers.get(machine::SP).ok_or(CaptureError::NoPosition)?;
-        let start = RemoteAddr::new(sp.saturating_sub(RED_ZONE) & !7);
-        let area = self.areas.find(RemoteAddr::new(sp));
-        let copied = match area {
-            Some(area) => {
-                self.copy_area(start.max(area.lowest()), RemoteAddr::new(sp), area, memory)
-            }
-            None => self.copy_pages(start, RemoteAddr::new(sp), memory),
+        also: impl FnOnce(&dyn Memory) -> T,
+    ) -> (Result<(), CaptureError>, T) {
+        let Some(sp) = registers.get(machine::SP).map(RemoteAddr::new) else {
+            return (Err(CaptureError::NoPosition), also(memory));
         };
-        let (start, len) = copied.map_err(CaptureError::Stack)?;
-        self.content = Some(Content {
-            pc: InstructionPointer::new(pc),
-            registers: *registers,
-            start,
-            len,
-            area,
+        let start = RemoteAddr::new(sp.get().saturating_sub(RED_ZONE) & !7);
+        let area = self.areas.find(sp);
+        let (copied, also) = match area {
+            Some(area) => {
+                let start = start.max(area.lowest());
+                self.copy_area(start, sp, area, memory, also)
+            }
+            None => (self.copy_pages(start, sp, memory), also(memory)),
+        };
+        let copied = copied.map_err(CaptureError::Stack);
+        let filled = copied.map(|(start, len)| {
+            self.content = Some(Content {
+                pc: InstructionPointer::new(pc),
+                registers: *registers,
+                start,
+                len,
+                area,
+            });
         });
-        Ok(())
+        (filled, also)
     }
 
     /// Copies from `start` as far as was needed last time, or to the end of the area.
-    fn copy_area(
+    fn copy_area<T>(
         &mut self,
         start: RemoteAddr,
         sp: RemoteAddr,
         area: Area,
         memory: &dyn Memory,
-    ) -> Result<(RemoteAddr, usize), ReadError> {
+        also: impl FnOnce(&dyn Memory) -> T,
+    ) -> (Result<(RemoteAddr, usize), ReadError>, T) {
         let known = self.expected.filter(|e| e.area_end == area.end);
         if known.is_some() {
             self.limit = MAX_COPY;
@@ -198,11 +221,15 @@ impl Capture {
             .checked_sub(sp.max(start))
             .map(|_| end.get() - start.get());
         let len = wanted.unwrap_or(most).min(most).min(self.limit);
-        match self.copy(start, 0, len, memory) {
-            Ok(len) => Ok((start, len)),
+        let (len, buffer) = self.room(0, len);
+        let both = WithStack::new(memory, start, buffer);
+        let also = also(&both);
+        let copied = match both.finish() {
+            true => Ok((start, len)),
             // The area has become smaller.
-            Err(_) => self.copy_pages(start, sp, memory),
-        }
+            false => self.copy_pages(start, sp, memory),
+        };
+        (copied, also)
     }
 
     /// Copies page after page, while there are some: the area is new.
@@ -236,13 +263,19 @@ impl Capture {
         len: u64,
         memory: &dyn Memory,
     ) -> Result<usize, ReadError> {
+        let (end, buffer) = self.room(there, len);
+        memory.read(start.offset(there as u64), buffer)?;
+        Ok(end)
+    }
+
+    /// Room for `len` bytes more behind those that are there, and how many there are
+    /// then.
+    fn room(&mut self, there: usize, len: u64) -> (usize, &mut [u8]) {
         let end = there.saturating_add(usize::try_from(len.min(MAX_COPY)).unwrap_or(0));
         if self.buffer.len() < end {
             self.buffer.resize(end, 0);
         }
-        let buffer = self.buffer.get_mut(there..end).unwrap_or_default();
-        memory.read(start.offset(there as u64), buffer)?;
-        Ok(end)
+        (end, self.buffer.get_mut(there..end).unwrap_or_default())
     }
 
     pub(super) fn content(&self) -> Option<(&Content, StackCopy<'_>)> {

@@ -17,6 +17,7 @@ mod objects;
 mod off_stack;
 mod quality;
 mod role;
+mod with_stack;
 
 pub use firefinch_native::Origin;
 

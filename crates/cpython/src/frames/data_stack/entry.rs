@@ -100,6 +100,11 @@ impl EntryLayout {
         })
     }
 
+    /// Has the bytes reach to the end of a thread state of this size.
+    pub(super) fn widen(&mut self, size: usize) {
+        self.span = self.span.max(size.saturating_sub(self.first));
+    }
+
     /// Decodes the bytes from [`first`](Self::first) on.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<Entry> {
         let view = Bytes(bytes);

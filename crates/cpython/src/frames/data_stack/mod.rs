@@ -174,6 +174,10 @@ impl DataStack {
 
     pub(super) fn tell_loops(&mut self) {
         self.loops.want();
+        // So that the oldest of them is copied as well.
+        if let Some(c_frames) = &self.c_frames {
+            self.entry.widen(c_frames.thread_size);
+        }
     }
 
     pub(super) fn read(
@@ -192,9 +196,11 @@ impl DataStack {
         };
         self.threads.insert(thread, known);
         let mut stack = stack?;
+        // Of a thread that stands still.
+        let seen = (motion == Motion::Stopped).then_some(&self.look);
         if self.loops.wanted()
             && let Some(c_frames) = &mut self.c_frames
-            && let Some(chain) = c_frames.read(memory, thread)
+            && let Some(chain) = c_frames.read(memory, thread, seen)
             && let Some(loops) = loops::of_chain(&stack.frames, chain)
         {
             stack.loops = loops;

@@ -129,7 +129,7 @@ impl Linked {
             };
             loops.resize(frames.len(), one);
             if let Some(c_frames) = &mut self.c_frames
-                && let Some(chain) = c_frames.read(memory, thread)
+                && let Some(chain) = c_frames.read(memory, thread, None)
             {
                 place(&mut loops, chain);
             }
