@@ -113,6 +113,12 @@ impl CFrames {
         let mut is_oldest = false;
         while !is_oldest {
             steps.count(addr).ok()?;
+            // What leads to the thread state itself is not one of them: what was
+            // there has ended, and a pointer to the interpreter's state, say, lies
+            // there now, which names its newest thread where they name the next.
+            if addr == thread {
+                return None;
+            }
             let copied = seen(addr, self.span).or_else(|| self.look.slice(addr, self.span));
             let bytes = match copied {
                 Some(bytes) => bytes,
@@ -243,5 +249,11 @@ mod tests {
         nowhere.insert(THREAD, vec![0; 0x100]);
         assert_eq!(offsets(&mut reader, &nowhere), None);
         assert_eq!(offsets(&mut reader, &thread(&[0x100])), Some(vec![0x100]));
+        let mut stale = thread(&[0x100]);
+        stale.insert(
+            RemoteAddr::new(STACK + 0x110),
+            THREAD.get().to_le_bytes().to_vec(),
+        );
+        assert_eq!(offsets(&mut reader, &stale), None);
     }
 }
