@@ -9,6 +9,7 @@ mod c_frames;
 mod data_stack;
 mod edges;
 mod linked;
+mod program;
 
 use std::fmt;
 use std::time::Duration;

@@ -14,7 +14,7 @@
 //!   by `f_back`, too. That links released frames with each other and ends in
 //!   null, so a chain is one only if its oldest frame is executing.
 //! - *From which line.* The caller may stand elsewhere by now. Which places of
-//!   it call the function is read from its bytecode ([`bytecode`]), where most
+//!   it call the function is read from its bytecode ([`program`](super::program)), where most
 //!   callees are found by name. A caller that stands at none of them has moved
 //!   on and is put back to the place that it must have come from: the only one
 //!   there is, or the last one before it with no jump between.
@@ -25,21 +25,19 @@
 //! A chain that cannot be settled so is read again from its newest frame,
 //! a bounded number of times.
 
-mod bytecode;
 mod chain;
 mod habits;
-mod program;
 #[cfg(test)]
 mod tests;
 
 use firefinch_memory::{Memory, RemoteAddr};
 
 use super::c_frames::{CFrame, CFrames};
+use super::program::Program;
 use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
 use chain::{Chain, Seen};
 use habits::{Habits, Judgement, call};
-use program::Program;
 
 /// Reads stacks that are chains of frame objects.
 #[derive(Debug)]
@@ -203,16 +201,7 @@ impl Linked {
             Position::Offset(offset) => u32::try_from(*offset).ok(),
             Position::Instruction(..) => None,
         }));
-        places.sort_unstable();
-        places.dedup();
-        let place = match places.as_slice() {
-            [only] => Some(*only),
-            places => offset.and_then(|offset| {
-                let passed = places.partition_point(|place| *place < offset);
-                let last = places[..passed].last().copied();
-                last.filter(|last| code.is_straight(*last, offset))
-            }),
-        }?;
+        let place = code.came_from(&mut places, offset)?;
         i32::try_from(place).ok().map(Position::Offset)
     }
 

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 
 use firefinch_memory::{Memory, ReadError, ReadErrorKind, RemoteAddr};
 
-use super::bytecode::op;
 use super::{Linked, place};
 use crate::frames::RawLoop;
 use crate::frames::c_frames::CFrame;
+use crate::frames::program::classic::op;
 use crate::frames::{Motion, Position, RawStack, StackError};
 use crate::layout::{Build, Field, Layout, ReleaseLevel, Version};
 

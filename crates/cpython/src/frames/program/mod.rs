@@ -1,11 +1,21 @@
 //! What the program's code objects say about the calls they make.
+//!
+//! A call that is plain to see in the bytecode needs no other proof: a copied
+//! stack in which it stands has not been torn there.
+
+mod adaptive;
+mod calls;
+pub(super) mod classic;
+mod opcodes;
 
 use std::sync::Arc;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::{HashMap, HashSet};
 
-use super::bytecode::{CallInstruction, Calls, Dialect, Symbol};
+use self::adaptive::Adaptive;
+use self::calls::{CallInstruction, Calls, Symbol};
+use self::classic::Dialect;
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 use crate::object::Objects;
@@ -15,22 +25,43 @@ use crate::object::Objects;
 pub(super) struct Program {
     layout: Layout,
     offsets: Offsets,
-    dialect: Dialect,
+    bytecode: Bytecode,
     codes: HashMap<RemoteAddr, Option<Arc<Code>>>,
     /// The names of all of them.
     names: HashSet<String>,
 }
 
+/// How bytecode is written, and where it lies in a code object.
+#[derive(Debug)]
+enum Bytecode {
+    /// In a `bytes` object, to 3.10.
+    Classic {
+        dialect: Dialect,
+        code: usize,
+        consts: usize,
+        /// Local variables, cells, and what cells are free.
+        locals: [usize; 3],
+    },
+    /// In the code object itself, from 3.11 on.
+    Adaptive {
+        adaptive: Adaptive,
+        code: usize,
+        /// `ob_size`: the number of code units.
+        units: usize,
+        locals: usize,
+    },
+}
+
+/// Bytes of a code unit (`_Py_CODEUNIT`).
+const CODE_UNIT: u64 = 2;
+/// Bytes of a function: more than any has.
+const MAX_BYTECODE: usize = 1 << 22;
+
 #[derive(Clone, Copy, Debug)]
 struct Offsets {
     name: usize,
     flags: usize,
-    code: usize,
-    consts: usize,
     names: usize,
-    varnames: usize,
-    cellvars: usize,
-    freevars: usize,
     tuple_size: usize,
     tuple_items: usize,
     span: usize,
@@ -52,12 +83,15 @@ pub(super) struct Code {
     is_generator: bool,
     calls: Calls,
     sites: Vec<Site>,
+    /// Where its bytecode lies, from 3.11 on.
+    first: RemoteAddr,
 }
 
 /// An instruction that calls, or asks a generator for its next value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Site {
     offset: u32,
+    stands: u32,
     callee: Callee,
     resumes: bool,
 }
@@ -78,6 +112,11 @@ impl Code {
         self.site(offset).is_some_and(|site| site.runs(callee, to))
     }
 
+    /// Whether the instruction at `offset` asks a generator for its next value.
+    pub(super) fn resumes(&self, offset: u32) -> bool {
+        self.site(offset).is_some_and(|site| site.resumes)
+    }
+
     /// Whether it runs only when it is asked for its next value.
     pub(super) fn is_generator(&self) -> bool {
         self.is_generator
@@ -85,11 +124,12 @@ impl Code {
 
     fn site(&self, offset: u32) -> Option<&Site> {
         let sites = &self.sites;
+        let offset = self.calls.instruction(offset);
         let index = sites.binary_search_by_key(&offset, |site| site.offset);
         sites.get(index.ok()?)
     }
 
-    /// The instructions that do.
+    /// Where it stands while it does.
     pub(super) fn calls_to<'a>(
         &'a self,
         callee: RemoteAddr,
@@ -98,17 +138,38 @@ impl Code {
         let sites = self.sites.iter();
         sites
             .filter(move |site| site.runs(callee, to))
-            .map(|site| site.offset)
+            .map(|site| site.stands)
     }
 
-    /// Whether the instruction at `offset` runs no Python code.
+    /// Whether the instruction at `offset` calls no Python function by itself.
     pub(super) fn is_quiet(&self, offset: u32) -> bool {
+        let offset = self.calls.instruction(offset);
         self.calls.quiet.contains(&offset)
     }
 
-    /// Whether whoever stands at `to` has come from `from` without a jump.
-    pub(super) fn is_straight(&self, from: u32, to: u32) -> bool {
-        self.calls.is_straight(from, to)
+    /// From where among these places it has come without a jump to `offset`,
+    /// where it stands now; the only place there is needs no such proof.
+    pub(super) fn came_from(&self, places: &mut Vec<u32>, offset: Option<u32>) -> Option<u32> {
+        places.sort_unstable();
+        places.dedup();
+        if let [only] = places.as_slice() {
+            return Some(*only);
+        }
+        let offset = offset?;
+        let passed = places.partition_point(|place| *place < offset);
+        let last = places.get(..passed)?.last().copied();
+        last.filter(|last| self.calls.is_straight(*last, offset))
+    }
+
+    /// Where in its bytecode an instruction lies, from 3.11 on.
+    pub(super) fn offset_of(&self, instruction: RemoteAddr) -> Option<u32> {
+        let offset = instruction.checked_sub(self.first)?;
+        u32::try_from(offset).ok()
+    }
+
+    /// The instruction that lies there, from 3.11 on.
+    pub(super) fn instruction_at(&self, offset: u32) -> RemoteAddr {
+        self.first.offset(offset.into())
     }
 }
 
@@ -138,39 +199,56 @@ impl Callee {
 
 impl Program {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
-        let is_old = layout.get(Field::OpCallFunctionVar).is_some();
-        let unit = LineEncoding::of(layout).frame_unit().unsigned_abs();
         let name = layout.need(Field::CodeName)?;
         let flags = layout.need(Field::CodeFlags)?;
-        let code = layout.need(Field::CodeCode)?;
-        let consts = layout.need(Field::CodeConsts)?;
         let names = layout.need(Field::CodeNames)?;
-        let varnames = layout.need(Field::CodeVarnames)?;
-        let cellvars = layout.need(Field::CodeCellvars)?;
-        let freevars = layout.need(Field::CodeFreevars)?;
-        let used = [
-            name, flags, code, consts, names, varnames, cellvars, freevars,
-        ];
+        let mut used = vec![name, flags, names];
+        let bytecode = match layout.get(Field::CodeAdaptive) {
+            Some(code) => {
+                let units = layout.need(Field::VarSize)?;
+                let locals = layout.need(Field::CodeLocalsplusnames)?;
+                used.extend([units, locals]);
+                Bytecode::Adaptive {
+                    adaptive: Adaptive::of(layout.version()),
+                    code,
+                    units,
+                    locals,
+                }
+            }
+            None => {
+                let is_old = layout.get(Field::OpCallFunctionVar).is_some();
+                let jump_unit = LineEncoding::of(layout).frame_unit().unsigned_abs();
+                let code = layout.need(Field::CodeCode)?;
+                let consts = layout.need(Field::CodeConsts)?;
+                let locals = [
+                    layout.need(Field::CodeVarnames)?,
+                    layout.need(Field::CodeCellvars)?,
+                    layout.need(Field::CodeFreevars)?,
+                ];
+                used.extend(locals);
+                used.extend([code, consts]);
+                Bytecode::Classic {
+                    dialect: match is_old {
+                        true => Dialect::Bytes,
+                        false => Dialect::Words { jump_unit },
+                    },
+                    code,
+                    consts,
+                    locals,
+                }
+            }
+        };
         Ok(Self {
             layout: layout.clone(),
             offsets: Offsets {
                 name,
                 flags,
-                code,
-                consts,
                 names,
-                varnames,
-                cellvars,
-                freevars,
                 tuple_size: layout.need(Field::TupleSize)?,
                 tuple_items: layout.need(Field::TupleItems)?,
                 span: used.into_iter().max().unwrap_or(0) + 8,
             },
-            dialect: if is_old {
-                Dialect::Bytes
-            } else {
-                Dialect::Words { jump_unit: unit }
-            },
+            bytecode,
             codes: HashMap::new(),
             names: HashSet::new(),
         })
@@ -209,29 +287,51 @@ impl Program {
         let objects = Objects::new(memory, &self.layout);
         let name = objects.text(pointer(offsets.name)?).ok()?;
         let flags = Bytes(&bytes).u32(offsets.flags)?;
-        let bytecode = objects.bytes(pointer(offsets.code)?).ok()?;
         let tuple = |offset| self.tuple(memory, pointer(offset)?);
-        let consts = tuple(offsets.consts)?;
         let names = tuple(offsets.names)?;
-        let varnames = tuple(offsets.varnames)?;
-        let mut cells = tuple(offsets.cellvars)?;
-        cells.extend(tuple(offsets.freevars)?);
+        let (calls, locals, cells, consts, first) = match &self.bytecode {
+            Bytecode::Classic {
+                dialect,
+                code,
+                consts,
+                locals: [local, cell, free],
+            } => {
+                let bytecode = objects.bytes(pointer(*code)?).ok()?;
+                let mut cells = tuple(*cell)?;
+                cells.extend(tuple(*free)?);
+                let calls = Calls::of(&bytecode, *dialect);
+                let first = RemoteAddr::NULL;
+                (calls, tuple(*local)?, cells, tuple(*consts)?, first)
+            }
+            Bytecode::Adaptive {
+                adaptive,
+                code,
+                units,
+                locals,
+            } => {
+                let len = u64::from(Bytes(&bytes).u32(*units)?) * CODE_UNIT;
+                let first = addr.offset(*code as u64);
+                let bytecode = memory.read_vec(first, len, MAX_BYTECODE).ok()?;
+                let calls = adaptive.calls(&bytecode);
+                (calls, tuple(*locals)?, Vec::new(), Vec::new(), first)
+            }
+        };
         let text = |of: &[RemoteAddr], index: u32| {
             let object = *of.get(usize::try_from(index).ok()?)?;
             Some(Callee::Named(objects.text(object).ok()?.into()))
         };
         let callee = |call: &CallInstruction| match call.callee? {
             Symbol::Name(index) => text(&names, index),
-            Symbol::Local(index) => text(&varnames, index),
+            Symbol::Local(index) => text(&locals, index),
             Symbol::Cell(index) => text(&cells, index),
             Symbol::Code(index) => {
                 let code = consts.get(usize::try_from(index).ok()?)?;
                 Some(Callee::Code(*code))
             }
         };
-        let calls = Calls::of(&bytecode, self.dialect);
         let site = |call: &CallInstruction| Site {
             offset: call.offset,
+            stands: call.stands,
             callee: callee(call).unwrap_or(Callee::Unknown),
             resumes: call.resumes,
         };
@@ -241,6 +341,7 @@ impl Program {
             is_generator: flags & GENERATOR != 0,
             calls,
             sites,
+            first,
         })
     }
 
