@@ -84,6 +84,30 @@ fn shares() {
     });
 }
 
+/// A program that scans text in loops and parses it by very short calls has the
+/// shares that it measures of itself: what stands still is not preferred to what
+/// moves. From 3.11 on; before, see "Limits" in README.
+#[test]
+fn phases() {
+    const RATE: u64 = 500;
+    const SECONDS: u64 = 2;
+    let is_new = |python: &Interpreter| python.minor() >= (3, 11);
+    for_every_that("record-phases", is_new, |python| {
+        let target = Target::start(python, "phases.py").settled();
+        let (rate, seconds) = (RATE.to_string(), SECONDS.to_string());
+        let (collapsed, run) = record(&target, &["-F", "-r", &rate, "-d", &seconds]);
+        let total = collapsed.total() as f64;
+        for (name, share) in target.truth["shares"].as_object().unwrap() {
+            let share = share.as_f64().unwrap() / 100.0;
+            let in_it = |frame: &String| function(frame) == name;
+            let seen = collapsed.count(|frames| frames.iter().any(in_it)) as f64 / total;
+            let sigma = (share * (1.0 - share) / total).sqrt();
+            let bound = 4.0 * sigma + 0.09;
+            assert!((seen - share).abs() < bound, "{name}: {seen}: {run:#?}");
+        }
+    });
+}
+
 /// Below each function stands the one that calls it, at the line of the call.
 pub(crate) fn assert_callers(target: &Target, collapsed: &Collapsed) {
     let caller = target.truth["caller"].as_str().unwrap();

@@ -19,6 +19,8 @@ pub(super) struct Calls {
     known: HashSet<Call>,
     /// The places that are known to call something.
     places: HashSet<(RemoteAddr, Position)>,
+    /// From where one code object is known to call another.
+    sites: HashMap<(RemoteAddr, RemoteAddr), Vec<Position>>,
     /// Callers that named a callee which they are not known to call: how often,
     /// and since which stack.
     named: HashMap<Call, (u8, u64)>,
@@ -73,6 +75,33 @@ impl Calls {
         self.known.contains(&call(Some(caller), callee))
     }
 
+    fn add(&mut self, caller: Option<&RawFrame>, callee: &RawFrame) {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+            self.places.clear();
+            self.sites.clear();
+        }
+        if !self.known.insert(call(caller, callee)) {
+            return;
+        }
+        if let Some(caller) = caller {
+            self.places.insert((caller.code, caller.position));
+            let sites = self.sites.entry((caller.code, callee.code)).or_default();
+            sites.push(caller.position);
+        }
+    }
+
+    /// The bytecode shows that this is a call.
+    pub(super) fn read(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        self.add(Some(caller), callee);
+    }
+
+    /// From where the code of one frame is known to call that of the other.
+    pub(super) fn sites(&self, caller: &RawFrame, callee: &RawFrame) -> &[Position] {
+        let sites = self.sites.get(&(caller.code, callee.code));
+        sites.map_or(&[], Vec::as_slice)
+    }
+
     /// Another stack is looked at.
     pub(super) fn begin(&mut self) {
         self.stacks = self.stacks.wrapping_add(1);
@@ -92,8 +121,7 @@ impl Calls {
         *times = times.saturating_add(1);
         let place = (caller.code, caller.position);
         if *times >= NAMED || !self.places.contains(&place) {
-            self.known.insert(call);
-            self.places.insert(place);
+            self.add(Some(caller), callee);
         }
     }
 
@@ -115,8 +143,7 @@ impl Calls {
         };
         *times = times.saturating_add(1);
         if seen.0.min(seen.1) >= OBSERVED {
-            self.known.insert(call);
-            self.places.insert((caller.code, caller.position));
+            self.add(Some(caller), callee);
         }
     }
 
@@ -153,10 +180,6 @@ impl Calls {
         two: &[RawFrame],
         needs_proof: impl Fn(&RawFrame, &RawFrame) -> bool,
     ) {
-        if self.known.len() >= MAX_KNOWN {
-            self.known.clear();
-            self.places.clear();
-        }
         // Aligned at the oldest frame: the newest come and go.
         let same = |a: &RawFrame, b: &RawFrame| a.addr == b.addr && a.code == b.code;
         let pairs = one.iter().rev().zip(two.iter().rev());
@@ -166,10 +189,7 @@ impl Calls {
                 break;
             }
             if caller.is_none_or(|caller| !needs_proof(caller, a)) {
-                self.known.insert(call(caller, a));
-                if let Some(caller) = caller {
-                    self.places.insert((caller.code, caller.position));
-                }
+                self.add(caller, a);
             }
             if a.position != b.position {
                 break;

@@ -2,13 +2,12 @@
 
 use firefinch_memory::Memory;
 
+use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
 use super::{DataStack, Seen};
 use crate::frames::RawFrame;
 
-/// More than the bytes of a frame before its locals.
-const MAX_HEADER: usize = 256;
 /// Bytes between two frames, one of which called the other, that are searched
 /// for the callee: more than a function has locals and stack.
 const MAX_SEARCHED: usize = 1 << 16;

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::HashMap;
 
@@ -44,14 +46,25 @@ pub(super) struct Decoded {
     /// C code called it, in 3.11; later such a frame's caller is an entry
     /// frame on the C stack.
     pub(super) entry: bool,
+    /// It has returned, from 3.14 on: its code was found by where it stands.
+    pub(super) popped: bool,
 }
 
 impl Decoded {
+    /// Whether it has returned, from 3.14 on; the interpreter's own have no code
+    /// from 3.13 on.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.frame.code.is_null() && !self.internal
+    }
+
     /// Whether it runs in the evaluation loop of the frame that `previous` names.
     pub(super) fn shares_loop(&self) -> bool {
         !self.internal && !self.entry
     }
 }
+
+/// More than the bytes of a frame before its locals.
+pub(super) const MAX_HEADER: usize = 256;
 
 /// Code objects are aligned to 16 bytes; what is below is a reference's tag
 /// (`Include/internal/pycore_stackref.h`, from 3.14 on).
@@ -110,6 +123,12 @@ impl FrameLayout {
         self.stack_top.is_some()
     }
 
+    /// Whether one that has returned has nothing on its stack (from 3.12 on:
+    /// `_PyFrame_ClearExceptCode`, `Python/frame.c`).
+    pub(super) fn clears_height(&self) -> bool {
+        self.is_entry.is_none()
+    }
+
     /// Where a frame's locals and stack begin, from its own beginning.
     pub(super) fn locals(&self) -> usize {
         self.locals
@@ -125,7 +144,7 @@ impl FrameLayout {
         Some(Bytes(slot).ptr(0)?.untagged(TAG_BITS))
     }
 
-    /// The frame at `addr`, whose bytes these are; `None` if it was cleared.
+    /// The frame at `addr`, whose bytes these are.
     pub(super) fn decode(&self, addr: RemoteAddr, bytes: &[u8]) -> Option<Decoded> {
         let view = Bytes(bytes);
         let owner = view.u8(self.owner)?;
@@ -134,10 +153,6 @@ impl FrameLayout {
         }
         let internal = owner >= self.internal_owner;
         let code = view.ptr(self.code)?.untagged(TAG_BITS);
-        // A cleared frame has no code from 3.14 on; the interpreter's own from 3.13 on.
-        if code.is_null() && !internal {
-            return None;
-        }
         let copy = match self.tlbc_index {
             Some(offset) => view.u32(offset)?,
             None => 0,
@@ -165,6 +180,7 @@ impl FrameLayout {
             in_chunk: usize::from(owner) == self.thread_owner,
             executing,
             calling,
+            popped: false,
         })
     }
 }
@@ -182,6 +198,8 @@ pub(super) struct Shapes {
     /// Where the bytecode begins within the object.
     bytecode: usize,
     known: HashMap<RemoteAddr, Shape>,
+    /// The code objects met, by the address of their first instruction.
+    by_first: BTreeMap<RemoteAddr, RemoteAddr>,
 }
 
 /// What one code object says about its frames.
@@ -251,7 +269,19 @@ impl Shapes {
             units: layout.need(Field::VarSize)?,
             bytecode: layout.need(Field::CodeAdaptive)?,
             known: HashMap::new(),
+            by_first: BTreeMap::new(),
         })
+    }
+
+    /// The code object, of those met so far, in which a frame stands: one that
+    /// has returned keeps its place when its code is cleared.
+    pub(super) fn code_at(&self, position: Position) -> Option<RemoteAddr> {
+        let Position::Instruction(at, 0) = position else {
+            return None;
+        };
+        let (_, code) = self.by_first.range(..=at).next_back()?;
+        let shape = self.known.get(code)?;
+        shape.has(position).then_some(*code)
     }
 
     /// Whether there is a code object at `code`.
@@ -294,12 +324,20 @@ impl Shapes {
             first: code.offset(self.bytecode as u64),
             len: u64::from(word(self.units)?) * CODE_UNIT,
         };
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+            self.by_first.clear();
+        }
         self.known.insert(code, shape);
+        self.by_first.insert(shape.first, code);
         Some(shape)
     }
 
-    pub(super) fn forget(&mut self) {
-        self.known.clear();
+    /// Another code object may lie where that one lay.
+    pub(super) fn forget(&mut self, code: RemoteAddr) {
+        if let Some(shape) = self.known.remove(&code) {
+            self.by_first.remove(&shape.first);
+        }
     }
 }
 
@@ -311,7 +349,8 @@ pub(super) struct Instructions {
     known: HashMap<RemoteAddr, bool>,
 }
 
-/// Addresses remembered before starting anew: more than a program has.
+/// Code objects or instructions remembered before starting anew: more than a
+/// program has.
 const MAX_KNOWN: usize = 1 << 20;
 
 impl Instructions {

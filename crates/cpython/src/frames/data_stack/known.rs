@@ -2,6 +2,7 @@ use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
 
+use super::debts::Debts;
 use super::pace::Pace;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
@@ -21,6 +22,7 @@ pub(super) struct Known {
     /// The last stack that was believed, newest frame first.
     pub(super) believed: Vec<RawFrame>,
     pub(super) pace: Pace,
+    pub(super) debts: Debts,
 }
 
 /// A frame that lies in no chunk: a generator's, or the interpreter's own.
@@ -178,6 +180,18 @@ impl Known {
         self.links.clear();
         self.codes = None;
         self.through = RemoteAddr::NULL;
+    }
+
+    /// The oldest frame of the last stack that was believed which lies in the
+    /// newest chunk.
+    pub(super) fn lowest_in(&self, chunk: RemoteAddr) -> Option<RemoteAddr> {
+        let (start, len) = self.chunks.first().filter(|(start, _)| *start == chunk)?;
+        let inside = |addr: &RemoteAddr| {
+            let offset = addr.checked_sub(*start);
+            offset.is_some_and(|offset| offset < *len as u64)
+        };
+        let mut frames = self.believed.iter().rev().map(|frame| frame.addr);
+        frames.find(inside)
     }
 
     /// How many of the oldest frames are those of the last stack that was

@@ -8,33 +8,47 @@
 //! and are passed over.
 //!
 //! # Why a stack read from a moving thread is true
-//! One call copies the thread state, the data stack and the frames outside it,
+//! One call copies `current_frame`, the data stack and the frames outside it,
 //! where they were last time ([`Look`]). Each piece is nearly a moment in time,
-//! but the pieces are some hundred nanoseconds apart, in which a fast program
-//! calls and returns. So two questions are answered apart:
+//! but the pieces are 0.4 to 0.8 µs apart, in which a fast program calls and
+//! returns several times. Looking on until it stands still would show what
+//! stands still: of a program that spends 38 % of its time scanning text and
+//! 58 % in a parser of very short calls, that gave 60 and 36 %. So a sample is
+//! of the moment at which `current_frame` was read, and of no other where that
+//! can be helped ([`settle`]):
 //!
-//! - *How deep is the thread?* `current_frame` says so, being what the
-//!   interpreter itself goes by, and it is copied first. Its address alone is an
-//!   unbiased sample of the depth: nothing has been touched before it. (Lines
-//!   of memory that the copying has just taken from the target's processor hold
-//!   up its next store to them, and thereby everything it stores afterwards, so
-//!   what is copied later shows moments before such stores too often. Measured
-//!   on 3.14: deciding by what is in the copied chunk puts the innermost level
-//!   15 points below the truth; `current_frame` copied first is within one.)
-//! - *Which stack is there, given that depth?* A copy of the chunk in which the
-//!   frame at that address is the newest, by its marks of life ([`newest`]). If
-//!   this look's copy is not one, the next look is taken: a later moment at
-//!   which the thread was at the same depth. The depth is never given up for
-//!   another that is easier to read, so nothing is refused because it moves,
-//!   which would leave only what stands still.
+//! - *How deep the thread was*, `current_frame` says, being what the interpreter
+//!   itself goes by, and it is copied first. Its address alone is an unbiased
+//!   sample of the depth: nothing has been touched before it. (Lines of memory
+//!   that the copying has just taken from the target's processor hold up its
+//!   next store to them, and thereby everything it stores afterwards, so what is
+//!   copied later shows moments before such stores too often.)
+//! - *What it ran there*, the frame at that address says, whether it executes in
+//!   the copy, waits for what it has called since, or has returned: it keeps its
+//!   code, its place and its caller. (From 3.14 on the code is cleared, but is
+//!   found by the place.)
+//! - *From where it was called*: a caller that has gone on since is put back to
+//!   the place that it must have called from, which its bytecode shows
+//!   ([`program`](super::program)): the last call of that function before where
+//!   it stands now with no jump between, or the only one.
+//! - *Where something else has taken that memory meanwhile*, the newest frame in
+//!   the copied data stack is shown ([`newest`]), some 0.5 µs later. That befalls
+//!   only threads that return, so for each such frame another thread that enters
+//!   a frame there meanwhile is shown late as well
+//!   ([`Debts`](debts::Debts)).
 //!
-//! A copy is nearly but not quite atomic. [`Calls`] holds back a stack with a
-//! call that was never seen standing still, nor named by a caller that stood
-//! where it stood before and after. Where we were held up while we copied, on a
-//! processor that others want too, all that is no help: in milliseconds a
-//! program is everywhere and back. [`Pace`](pace::Pace) tells such looks.
+//! A copy is nearly but not quite atomic. A stack is believed when each of its
+//! calls is plain to see in the bytecode, or was once seen standing still, or
+//! its caller named the callee and stood where it stood before and after
+//! ([`Calls`]); a call of something that is not named in the bytecode at all (a
+//! class, a function out of a table) when both frames were alive in one copy of
+//! the data stack. Calls that are not known yet are learnt by further looks, but
+//! what is shown then is the first one. Where we were held up while we copied,
+//! on a processor that others want too, in milliseconds a program is everywhere
+//! and back: [`Pace`](pace::Pace) tells such looks.
 
 mod belief;
+mod debts;
 mod entry;
 mod frame;
 mod known;
@@ -42,7 +56,9 @@ mod look;
 mod loops;
 mod newest;
 mod pace;
+mod place;
 mod proof;
+mod settle;
 mod walk;
 
 use std::time::Instant;
@@ -52,14 +68,15 @@ use hashbrown::HashMap;
 
 use super::c_frames::CFrames;
 use super::edges::Calls;
-use super::{CodeCounter, Motion, RawFrame, RawStack, StackError, TRUSTED};
+use super::program::Program;
+use super::{CodeCounter, MAX_FRAMES, Motion, RawFrame, RawStack, StackError, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{FrameLayout, Instructions, Shapes};
 use known::Known;
 pub(super) use look::Look;
 use loops::Loops;
-use newest::Fit;
+use pace::Speed;
 pub(super) use proof::Order;
 
 /// Reads stacks that lie in data-stack chunks.
@@ -72,6 +89,7 @@ pub(super) struct DataStack {
     returns: Instructions,
     call_sites: Instructions,
     calls: Calls,
+    program: Program,
     threads: HashMap<RemoteAddr, Known>,
     look: Look,
     proof: Look,
@@ -97,6 +115,8 @@ struct ChunkLayout {
 struct Seen {
     /// The current frame; null when the thread runs no Python.
     current: RemoteAddr,
+    /// It was read after everything else, not before.
+    late: bool,
     /// Where that was read, if not in the thread state.
     through: Option<RemoteAddr>,
     /// The newest chunk.
@@ -105,8 +125,7 @@ struct Seen {
     holds_gil: Option<bool>,
     /// When it began.
     at: Instant,
-    /// We were not held up while it was taken.
-    prompt: bool,
+    speed: Speed,
 }
 
 impl Seen {
@@ -120,23 +139,10 @@ impl Seen {
     }
 }
 
-/// Looks taken to find the thread at the same depth again, and to learn the
-/// calls of its stack. A thread is at a depth where it spends a tenth of its
-/// time in four of five tries.
-const LOOKS: usize = 16;
-/// Looks taken where it does not come back to that depth.
-const LOOKS_ANYWHERE: usize = 4;
-/// Looks taken to find out which frame is the current one, where it is not kept
-/// in the thread state.
-const AIMS: usize = 4;
+/// Moments of a thread that are looked at until one shows its stack.
+const MOMENTS: usize = 8;
 /// More than the bytes of a `PyThreadState`.
 const MAX_THREAD_STATE: u64 = 1 << 12;
-/// Looks after the first for which a thread that seems neither to execute nor
-/// to wait must show the same to be believed: it takes long to release something.
-const STILL: usize = 2;
-/// Looks in a row at which nothing has changed, after which nothing has moved:
-/// what goes round is met elsewhere by one of them.
-const STANDING: usize = 6;
 /// Times that a look is planned anew because the stack was not where it was.
 const PLANS: usize = 4;
 /// Threads remembered before starting anew.
@@ -158,6 +164,7 @@ impl DataStack {
             returns: Instructions::returns(layout),
             call_sites: Instructions::calls(layout),
             calls: Calls::default(),
+            program: Program::new(layout)?,
             threads: HashMap::new(),
             look: Look::default(),
             proof: Look::default(),
@@ -215,9 +222,9 @@ impl DataStack {
         known: &mut Known,
     ) -> Result<RawStack, StackError> {
         let seen = self.look(memory, thread, known)?;
-        let frames = self.follow(memory, known, seen, seen.current)?;
+        let chain = self.follow(memory, known, seen, seen.current)?;
         known.age();
-        Ok(seen.stack(frames, &self.loops))
+        Ok(seen.stack(chain.frames, &self.loops))
     }
 
     fn read_running(
@@ -226,111 +233,23 @@ impl DataStack {
         thread: RemoteAddr,
         known: &mut Known,
     ) -> Result<RawStack, StackError> {
-        let mut first = self.look(memory, thread, known)?;
-        for _ in 1..AIMS {
-            if self.is_aim(memory, thread, known, first) {
-                break;
-            }
-            first = self.look(memory, thread, known)?;
-        }
-        let aim = first.current;
-        if aim.is_null() {
-            return Ok(first.stack(Vec::new(), &Loops::default()));
-        }
         self.calls.begin();
         self.proofs_left = proof::BUDGET;
         let mut failure = StackError::Torn;
-        // The first stack at that depth, held for a call that is not known yet.
-        let mut candidate: Option<RawStack> = None;
-        // A stack that seems to go on above that depth.
-        let mut below: Option<RawStack> = None;
-        // One whose newest frame was current before the copy, whatever its marks.
-        let mut held: Option<RawStack> = None;
-        // What the look before showed, to learn calls from.
-        let mut last: Option<Vec<RawFrame>> = None;
-        // What a thread stood still in that is of no mark, and for how many looks.
-        let mut still: (Vec<RawFrame>, usize) = Default::default();
-        // For how many looks nothing at all has changed.
-        let mut standing = 0;
-        for turn in 0..LOOKS {
-            let seen = match turn {
-                0 => first,
-                _ => self.look(memory, thread, known)?,
-            };
-            if let Some(stack) = held.take().filter(|_| seen.current == aim) {
-                // And still is after the copy, so it was all the while: it may
-                // be releasing its locals, which takes as long as it takes.
-                return Ok(accept(known, stack));
-            }
-            if !seen.prompt {
-                last = None;
+        for _ in 0..MOMENTS {
+            let seen = self.look(memory, thread, known)?;
+            if seen.speed == Speed::HeldUp {
                 continue;
             }
-            let (fit, frames) = match self.fitting(memory, known, seen, aim) {
-                Ok(found) => found,
-                Err(error) => {
-                    failure = error;
-                    last = None;
-                    // It is elsewhere now; its callers may still stand there.
-                    let held = candidate.take_if(|candidate| {
-                        let now = self.follow(memory, known, seen, seen.current);
-                        let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
-                        now.is_ok_and(|now| self.calls.may_be_new(&candidate.frames, &now, crosses))
-                    });
-                    if let Some(stack) = held {
-                        return Ok(accept(known, stack));
-                    }
-                    continue;
+            match self.stack_of(memory, thread, known, seen) {
+                Ok(stack) => {
+                    known.believed.clone_from(&stack.frames);
+                    return Ok(stack);
                 }
-            };
-            if let Some(last) = last.filter(|_| fit != Fit::Unmarked) {
-                standing = match last == frames {
-                    true => standing + 1,
-                    false => 0,
-                };
-                let needs_proof =
-                    |a: &RawFrame, b: &RawFrame| standing < STANDING && Self::crosses(known, a, b);
-                self.calls.learn(&last, &frames, needs_proof);
+                Err(error) => failure = error,
             }
-            let stack = seen.stack(frames.clone(), &self.loops);
-            if self.believes(memory, known, seen, fit, &frames) {
-                match fit {
-                    Fit::Newest => return Ok(accept(known, stack)),
-                    Fit::Below => below = Some(stack.clone()),
-                    Fit::Unmarked => {}
-                }
-                held = Some(stack).filter(|_| seen.current == aim);
-            } else if fit == Fit::Unmarked {
-                if seen.current != aim || still.0 != frames {
-                    still = (frames, 0);
-                } else if still.1 < STILL {
-                    still.1 += 1;
-                } else {
-                    let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
-                    self.calls.learn(&frames, &frames, crosses);
-                    return Ok(accept(known, stack));
-                }
-                last = None;
-                continue;
-            } else {
-                let now_known = candidate.take_if(|candidate| {
-                    self.calls.know(&candidate.frames, 0)
-                        || self.calls.may_be_new(&candidate.frames, &frames, |a, b| {
-                            Self::crosses(known, a, b)
-                        })
-                });
-                if let Some(stack) = now_known {
-                    return Ok(accept(known, stack));
-                }
-                candidate.get_or_insert(stack);
-            }
-            last = Some(frames).filter(|_| fit != Fit::Unmarked);
-            still.1 = 0;
         }
-        match below.or_else(|| self.anywhere(memory, thread, known)) {
-            Some(stack) => Ok(accept(known, stack)),
-            None => Err(failure),
-        }
+        Err(failure)
     }
 
     /// Whether what a look showed as the current frame may be one. To 3.12 each
@@ -357,44 +276,6 @@ impl DataStack {
         })
     }
 
-    /// The stack at any depth, for a thread that does not come back to the one
-    /// it was at.
-    fn anywhere(
-        &mut self,
-        memory: &dyn Memory,
-        thread: RemoteAddr,
-        known: &mut Known,
-    ) -> Option<RawStack> {
-        for _ in 0..LOOKS_ANYWHERE {
-            let seen = self.look(memory, thread, known).ok()?;
-            if !seen.prompt {
-                continue;
-            }
-            let found = self.fitting(memory, known, seen, seen.current);
-            if let Ok((Fit::Newest, frames)) = found
-                && self.believes(memory, known, seen, Fit::Newest, &frames)
-            {
-                return Some(seen.stack(frames, &self.loops));
-            }
-        }
-        None
-    }
-
-    /// The stack whose newest frame is `aim`, as the last look copied it.
-    fn fitting(
-        &mut self,
-        memory: &dyn Memory,
-        known: &mut Known,
-        seen: Seen,
-        aim: RemoteAddr,
-    ) -> Result<(Fit, Vec<RawFrame>), StackError> {
-        let newest = self.decode(memory, known, seen, aim)?;
-        let fit = self.fit(memory, known, &newest);
-        let frames = self.follow(memory, known, seen, aim)?;
-        known.age();
-        Ok((fit, frames))
-    }
-
     /// Copies the thread state and what its stack was in last time.
     fn look(
         &mut self,
@@ -405,17 +286,24 @@ impl DataStack {
         let start = thread.offset(self.entry.first as u64);
         // Once read it stays what it was: the first answer is the unbiased one.
         let mut current = None;
+        let mut late = false;
         let mut turn = 0;
         let now = Instant::now();
         let fresh = |at: Instant| now.saturating_duration_since(at) < TRUSTED;
         loop {
             turn += 1;
             self.plan.clear();
-            self.plan.push((start, self.entry.span));
-            if !known.through.is_null() {
+            // The current frame first, and the newest frames right behind it.
+            let (newest, older) = known.chunks().split_at(known.chunks().len().min(1));
+            if known.through.is_null() {
+                self.plan.push((start, self.entry.span));
+                self.plan.extend(newest);
+            } else {
                 self.plan.push((known.through, 8));
+                self.plan.extend(newest);
+                self.plan.push((start, self.entry.span));
             }
-            self.plan.extend(known.chunks());
+            self.plan.extend(older);
             let span = self.frame.span;
             self.plan
                 .extend(known.outside(now).map(|addr| (addr, span)));
@@ -439,6 +327,8 @@ impl DataStack {
             let entry = entry.ok_or(StackError::Garbage(thread))?;
             let again = turn < PLANS;
             if current.is_none() {
+                let through = self.entry.through(&entry);
+                late = through.is_some_and(|at| self.look.slice(at, 8).is_none());
                 current = self.current(memory, known, &entry);
             }
             let moved = entry.interpreter != known.interpreter;
@@ -463,12 +353,13 @@ impl DataStack {
             known.codes = count.or(known_codes.filter(|_| !moved));
             return Ok(Seen {
                 current: current.ok_or(StackError::Torn)?,
+                late,
                 through: self.entry.through(&entry),
                 chunk: entry.chunk,
                 codes: known.codes.map(|(codes, _)| codes),
                 holds_gil: entry.holds_gil,
                 at: now,
-                prompt: known.pace.take(now.elapsed()),
+                speed: known.pace.take(now.elapsed()),
             });
         }
     }
@@ -485,9 +376,4 @@ impl DataStack {
             None => memory.read_ptr(at).ok(),
         }
     }
-}
-
-fn accept(known: &mut Known, stack: RawStack) -> RawStack {
-    known.believed.clone_from(&stack.frames);
-    stack
 }

@@ -9,11 +9,11 @@
 //!   `Python/ceval.c`), so the highest one that has is the newest, or is just
 //!   being popped if it stands at a return.
 
-use firefinch_memory::Memory;
+use firefinch_memory::{Memory, RemoteAddr};
 
-use super::DataStack;
-use super::frame::Decoded;
+use super::frame::{Decoded, MAX_HEADER};
 use super::known::Known;
+use super::{DataStack, MAX_FRAMES};
 
 /// How a frame stands in a copy, given that it could be executing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,7 @@ impl DataStack {
         }
         let shape = self.shapes.get(memory, newest.frame.code);
         if shape.is_none_or(|shape| !shape.has(newest.frame.position)) {
-            // Another code object may lie where that one lay.
-            self.shapes.forget();
+            self.shapes.forget(newest.frame.code);
             return Fit::Unmarked;
         }
         let Some(above) = self.above(memory, newest) else {
@@ -67,13 +66,72 @@ impl DataStack {
         }
     }
 
+    /// The frame that was the newest when the data stack was copied: that which
+    /// nothing alive lies above, going up from `from`, a frame that has not
+    /// returned. `None` where that is not plain to see.
+    pub(super) fn climb(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        from: RemoteAddr,
+    ) -> Option<RemoteAddr> {
+        let bytes = self.look.slice(from, self.frame.span)?;
+        let newest = self.frame.decode(from, bytes);
+        let mut newest = newest.filter(|frame| !frame.is_cleared())?;
+        let marked = self.frame.marks_executing();
+        // The highest one that executes, and the highest one above it that has
+        // something on its stack: it waits, or has just been returned to.
+        let mut best = None;
+        for _ in 0..MAX_FRAMES {
+            if !marked || newest.executing || (newest.calling && self.frame.clears_height()) {
+                best = Some(newest);
+            }
+            let Some(above) = self.above(memory, &newest) else {
+                break;
+            };
+            let inlined = above.previous == newest.frame.addr && !above.entry;
+            let returned = inlined && newest.executing;
+            // What one that is gone has left behind may look alive.
+            let leads = inlined
+                || (above.entry && above.previous == newest.frame.addr)
+                || (!known.is_in_chunk(above.previous)
+                    && self.leads(memory, above.previous, newest.frame.addr));
+            let shape = self.shapes.get(memory, above.frame.code);
+            let is_whole = shape.is_some_and(|shape| shape.has(above.frame.position));
+            if returned || !leads || !is_whole {
+                break;
+            }
+            newest = above;
+        }
+        let newest = best?;
+        // One that goes through a generator may wait for it, which lies elsewhere.
+        let waits = !newest.executing && self.resumes(memory, &newest.frame);
+        (!waits).then_some(newest.frame.addr)
+    }
+
+    /// Whether one of the interpreter's own frames, which lies between two
+    /// loops, leads to this caller.
+    fn leads(&self, memory: &dyn Memory, between: RemoteAddr, caller: RemoteAddr) -> bool {
+        let mut own = [0; MAX_HEADER];
+        let Some(own) = own.get_mut(..self.frame.span) else {
+            return false;
+        };
+        let bytes = match self.look.slice(between, self.frame.span) {
+            Some(copied) => copied,
+            None if memory.read(between, own).is_ok() => own,
+            None => return false,
+        };
+        let decoded = self.frame.decode(between, bytes);
+        decoded.is_some_and(|frame| frame.internal && frame.previous == caller)
+    }
+
     /// The frame that lies directly above one in the data stack, alive or not.
     fn above(&mut self, memory: &dyn Memory, frame: &Decoded) -> Option<Decoded> {
         let shape = self.shapes.get(memory, frame.frame.code)?;
         let addr = frame.frame.addr.offset(shape.size);
         let bytes = self.look.slice(addr, self.frame.span)?;
         let above = self.frame.decode(addr, bytes)?;
-        above.in_chunk.then_some(above)
+        (above.in_chunk && !above.is_cleared()).then_some(above)
     }
 
     /// Whether a frame waits for what it called, to 3.13: a frame that executes

@@ -11,6 +11,22 @@ pub(super) struct Pace {
     best: Duration,
 }
 
+/// How long a look took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speed {
+    /// No longer than usual.
+    Prompt,
+    /// Longer, as the first look after a pause does, for which more has to be
+    /// fetched from the target's processor the more the target did meanwhile:
+    /// refusing it would prefer what does little.
+    Slow,
+    /// So long that something else had the processor.
+    HeldUp,
+}
+
+/// A look that takes longer than twice what is usual by this was held up: less
+/// than it takes to be switched out and in again on a busy processor.
+const PATIENCE: Duration = Duration::from_micros(15);
 /// Before the first look; what it costs on a slow machine.
 const FIRST: Duration = Duration::from_micros(20);
 /// Longer than half of what is usual by no more than this is no hold-up: less
@@ -34,13 +50,19 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Takes in how long a look took; whether it was not held up.
-    pub(super) fn take(&mut self, taken: Duration) -> bool {
-        let prompt = taken <= self.limit();
+    /// Takes in how long a look took.
+    pub(super) fn take(&mut self, taken: Duration) -> Speed {
+        let speed = if taken <= self.limit() {
+            Speed::Prompt
+        } else if taken <= self.usual * 2 + PATIENCE {
+            Speed::Slow
+        } else {
+            Speed::HeldUp
+        };
         // A hold-up of any length counts as a look twice as long as usual.
         let counted = taken.min(self.usual * 2);
         self.usual = (self.usual * (WEIGHT - 1) + counted) / WEIGHT;
-        prompt
+        speed
     }
 
     /// Takes in how long a look at two frames took; whether that is as short
@@ -70,13 +92,15 @@ mod tests {
     fn only_what_is_unusual_is_refused() {
         let us = Duration::from_micros;
         let mut pace = Pace::default();
-        (0..50).for_each(|_| assert!(pace.take(us(3))));
+        let prompt = |speed| speed == Speed::Prompt;
+        (0..50).for_each(|_| assert!(prompt(pace.take(us(3)))));
         for _ in 0..100 {
-            assert!(!pace.take(us(4_000)));
-            (0..10).for_each(|_| assert!(pace.take(us(3))));
+            assert_eq!(pace.take(us(4_000)), Speed::HeldUp);
+            (0..10).for_each(|_| assert!(prompt(pace.take(us(3)))));
         }
-        let refused = (0..50).filter(|_| !pace.take(us(300))).count();
+        assert_eq!(pace.take(us(12)), Speed::Slow);
+        let refused = (0..50).filter(|_| !prompt(pace.take(us(300)))).count();
         assert!((5..45).contains(&refused), "{refused}");
-        assert!(pace.take(us(300)));
+        assert!(prompt(pace.take(us(300))));
     }
 }

@@ -102,7 +102,7 @@ impl DataStack {
             // The callee may have gone on.
             let stands = !is_caller || before.frame.position == after.frame.position;
             let same = before.frame.code == after.frame.code && before.previous == after.previous;
-            (stands && same).then_some(before)
+            (stands && same && !before.is_cleared()).then_some(before)
         };
         let callee = twice(callee.addr, false)?;
         let caller = twice(caller.addr, true)?;
@@ -113,6 +113,8 @@ impl DataStack {
                 callee.previous == between && link.internal && link.previous == caller.frame.addr
             }
         };
-        leads.then_some((caller.frame, callee.frame))
+        // Its own loop has pushed the callee, which not every instruction does.
+        let can_call = between.is_some() || !self.is_quiet(memory, &caller.frame);
+        (leads && can_call).then_some((caller.frame, callee.frame))
     }
 }

@@ -2,7 +2,7 @@
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
-use super::frame::Decoded;
+use super::frame::{Decoded, Instructions};
 use super::known::{Known, Link, MAX_CHUNK};
 use super::{DataStack, Seen};
 use crate::frames::{RawFrame, StackError, Steps};
@@ -12,6 +12,40 @@ const MOVING: usize = 4;
 /// Chunks of one thread: more than [`crate::MAX_FRAMES`] frames fill.
 const MAX_CHUNKS: usize = 1 << 13;
 
+/// Frames that lead from one to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// Newest first.
+    pub(super) frames: Vec<RawFrame>,
+    /// A bit for each of the newest frames that had returned when it was copied,
+    /// or whose caller had gone on.
+    moved: u64,
+    /// A bit for each of them that its caller has called in its own loop.
+    inlined: u64,
+}
+
+impl Chain {
+    /// Whether all frames were alive in the copy.
+    pub(super) fn stands(&self) -> bool {
+        self.moved == 0
+    }
+
+    /// Whether the caller of this frame may not stand where it called from.
+    pub(super) fn has_moved(&self, callee: usize) -> bool {
+        self.moved & bit(callee) != 0
+    }
+
+    /// Whether the caller of this frame has called it in its own loop.
+    pub(super) fn is_inlined(&self, callee: usize) -> bool {
+        self.inlined & bit(callee) != 0
+    }
+}
+
+/// The last one stands for all that are further from the newest.
+fn bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
+
 impl DataStack {
     /// Follows `previous` from a frame to the oldest.
     pub(super) fn follow(
@@ -20,7 +54,8 @@ impl DataStack {
         known: &mut Known,
         seen: Seen,
         newest: RemoteAddr,
-    ) -> Result<Vec<RawFrame>, StackError> {
+    ) -> Result<Chain, StackError> {
+        let (mut moved, mut inlined) = (0, 0);
         let mut frames = Vec::with_capacity(known.believed.len() + 4);
         self.loops.clear();
         let mut addr = newest;
@@ -50,13 +85,21 @@ impl DataStack {
             if floats && !decoded.internal && decoded.previous.is_null() {
                 return Err(StackError::Garbage(addr));
             }
-            // A frame that executes, or returns, has not called one in its own
-            // loop. (Far from the newest nothing moves.)
-            if callee.is_some_and(|callee| callee.shares_loop())
-                && (decoded.executing
-                    || (frames.len() <= MOVING && self.returns.is_at(memory, &decoded.frame)))
-            {
-                return Err(StackError::Torn);
+            // A frame that executes, or returns, has nobody in its own loop above
+            // it any more. (Far from the newest nothing moves.)
+            let index = frames.len();
+            let is_below = callee.is_some_and(|callee| callee.shares_loop());
+            let at_end = |returns: &mut Instructions| {
+                index <= MOVING && returns.is_at(memory, &decoded.frame)
+            };
+            if is_below {
+                inlined |= bit(index.saturating_sub(1));
+            }
+            if is_below && (decoded.executing || at_end(&mut self.returns)) {
+                moved |= bit(index.saturating_sub(1));
+            }
+            if decoded.popped {
+                moved |= bit(index);
             }
             if decoded.internal {
                 self.loops.meet_entry(frames.len(), addr, decoded.previous);
@@ -92,7 +135,11 @@ impl DataStack {
             known.meet_link(link);
         }
         self.loops.end(frames.len());
-        Ok(frames)
+        Ok(Chain {
+            frames,
+            moved,
+            inlined,
+        })
     }
 
     /// The frame at `addr`, as the last look copied it, or copied now, with its
@@ -116,11 +163,17 @@ impl DataStack {
         }
         let bytes = self.look.slice(addr, span);
         let decoded = bytes.and_then(|bytes| self.frame.decode(addr, bytes));
-        decoded.ok_or(StackError::Garbage(addr))
+        let mut decoded = decoded.ok_or(StackError::Garbage(addr))?;
+        if decoded.is_cleared() {
+            let code = self.shapes.code_at(decoded.frame.position);
+            decoded.frame.code = code.ok_or(StackError::Garbage(addr))?;
+            decoded.popped = true;
+        }
+        Ok(decoded)
     }
 
     /// The chunk that `addr` lies in, and how far into it.
-    fn chunk_of(
+    pub(super) fn chunk_of(
         &self,
         memory: &dyn Memory,
         newest: RemoteAddr,

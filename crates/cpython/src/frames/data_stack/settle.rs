@@ -1,0 +1,213 @@
+//! The stack that a thread had at the moment of a look.
+
+use firefinch_memory::{Memory, RemoteAddr};
+
+use super::known::Known;
+use super::loops::Loops;
+use super::newest::Fit;
+use super::pace::Speed;
+use super::place::Placed;
+use super::walk::Chain;
+use super::{DataStack, Seen};
+use crate::frames::{RawFrame, RawStack, StackError};
+
+/// Looks taken to learn the calls of a stack.
+const LOOKS: usize = 16;
+/// Looks in a row that must show the same where a thread seems neither to
+/// execute nor to wait: it takes long to release something.
+const STILL: usize = 2;
+/// Looks in a row at which nothing has changed, after which nothing has moved:
+/// what goes round is met elsewhere by one of them.
+const STANDING: usize = 6;
+
+impl DataStack {
+    /// The stack that the last look shows.
+    pub(super) fn stack_of(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+        seen: Seen,
+    ) -> Result<RawStack, StackError> {
+        let is_elsewhere = self.chunk_of(memory, seen.chunk, seen.current).is_none();
+        let found = match self.is_aim(memory, thread, known, seen) {
+            true if seen.current.is_null() => {
+                return Ok(seen.stack(Vec::new(), &Loops::default()));
+            }
+            // Read last, it says nothing of what was copied before, but that a
+            // generator ran.
+            true if !seen.late || is_elsewhere => self.chain(memory, known, seen, seen.current),
+            _ => Err(StackError::Torn),
+        };
+        match found {
+            Ok((fit, chain)) => {
+                let mut stack = seen.stack(chain.frames.clone(), &self.loops);
+                if fit == Fit::Below
+                    && !known.debts.is_empty()
+                    && let Ok((_, later, mut deeper)) = self.newest_stack(memory, known, seen)
+                    && self.place_all(memory, known, &later, &mut deeper.frames) == Placed::All
+                    && known.debts.pay(&deeper)
+                {
+                    return Ok(deeper);
+                }
+                let placed = self.place_all(memory, known, &chain, &mut stack.frames);
+                if placed == Placed::All {
+                    return Ok(stack);
+                }
+                if placed == Placed::StandingOnly {
+                    return self.settle(memory, thread, known, seen, (fit, chain), stack);
+                }
+            }
+            Err(StackError::TooDeep) => return Err(StackError::TooDeep),
+            Err(_) => {}
+        }
+        // Something else lies there by now, or where its callers lay.
+        let (fit, chain, mut stack) = self.newest_stack(memory, known, seen)?;
+        if let Some(stack) = self.resumed(memory, known, seen, &stack) {
+            return Ok(stack);
+        }
+        if is_elsewhere {
+            return Err(StackError::Torn);
+        }
+        let stack = match self.place_all(memory, known, &chain, &mut stack.frames) {
+            Placed::All => stack,
+            Placed::StandingOnly => {
+                self.settle(memory, thread, known, seen, (fit, chain), stack)?
+            }
+            Placed::NotAll => return Err(StackError::Torn),
+        };
+        if !seen.late {
+            known.debts.owe(seen.current, &stack);
+        }
+        Ok(stack)
+    }
+
+    /// What the data stack shows by itself in the last look, hardly later than
+    /// what `current_frame` said.
+    fn newest_stack(
+        &mut self,
+        memory: &dyn Memory,
+        known: &mut Known,
+        seen: Seen,
+    ) -> Result<(Fit, Chain, RawStack), StackError> {
+        let from = known.lowest_in(seen.chunk).ok_or(StackError::Torn)?;
+        let newest = self
+            .climb(memory, known, from)
+            .ok_or(StackError::Garbage(from))?;
+        let (fit, chain) = self.chain(memory, known, seen, newest)?;
+        let stack = seen.stack(chain.frames.clone(), &self.loops);
+        Ok((fit, chain, stack))
+    }
+
+    /// The stack with the generator that was current on top of it, which has
+    /// given up its turn since and so does not name its caller any more.
+    fn resumed(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        seen: Seen,
+        stack: &RawStack,
+    ) -> Option<RawStack> {
+        let bytes = self.look.slice(seen.current, self.frame.span)?;
+        let generator = self.frame.decode(seen.current, bytes)?;
+        if self.loops.wanted() {
+            return None;
+        }
+        let is_one = !generator.internal && !generator.in_chunk && !generator.is_cleared();
+        if !is_one || !generator.previous.is_null() {
+            return None;
+        }
+        self.shapes.get(memory, generator.frame.code)?;
+        let caller = *stack.frames.first()?;
+        let position = if self.calls.know_call(&caller, &generator.frame) {
+            caller.position
+        } else {
+            self.place(memory, &caller, &generator.frame, true)?
+        };
+        let mut stack = stack.clone();
+        stack.frames.first_mut()?.position = position;
+        stack.frames.insert(0, generator.frame);
+        let rest = stack.frames.get(1..)?;
+        let unchanged = known.unchanged(rest);
+        self.calls.know(rest, unchanged).then_some(stack)
+    }
+
+    /// The frames that lead to `newest`, as the last look copied them.
+    fn chain(
+        &mut self,
+        memory: &dyn Memory,
+        known: &mut Known,
+        seen: Seen,
+        newest: RemoteAddr,
+    ) -> Result<(Fit, Chain), StackError> {
+        let decoded = self.decode(memory, known, seen, newest)?;
+        let fit = self.fit(memory, known, &decoded);
+        let chain = self.follow(memory, known, seen, newest)?;
+        known.age();
+        // A frame that is just being pushed has the code of the new one, and the
+        // place of the one that lay there before.
+        let shape = self.shapes.get(memory, decoded.frame.code);
+        let is_whole = shape.is_some_and(|shape| shape.has(decoded.frame.position));
+        match decoded.internal || is_whole {
+            true => Ok((fit, chain)),
+            false => Err(StackError::Garbage(newest)),
+        }
+    }
+
+    /// Makes every caller of `stack` stand where it called from; where that is
+    /// not known, looks on until it is.
+    fn settle(
+        &mut self,
+        memory: &dyn Memory,
+        thread: RemoteAddr,
+        known: &mut Known,
+        seen: Seen,
+        (fit, chain): (Fit, Chain),
+        mut stack: RawStack,
+    ) -> Result<RawStack, StackError> {
+        if chain.stands() && self.believes(memory, known, seen, fit, &chain.frames) {
+            return Ok(stack);
+        }
+        let was_alive = chain.stands() && fit != Fit::Unmarked;
+        let first = chain.clone();
+        // What the look before showed, to learn calls from.
+        let is_quick = seen.speed == Speed::Prompt;
+        let mut last = Some((fit, chain)).filter(|(_, chain)| chain.stands() && is_quick);
+        // For how many looks nothing at all has changed.
+        let mut standing = 0;
+        for _ in 1..LOOKS {
+            let seen = self.look(memory, thread, known)?;
+            let before = last.take();
+            if seen.speed != Speed::Prompt {
+                continue;
+            }
+            let Ok((fit, chain)) = self.chain(memory, known, seen, seen.current) else {
+                continue;
+            };
+            if !chain.stands() || self.contradicts(memory, &chain) {
+                continue;
+            }
+            let stood = before.as_ref().is_some_and(|(_, before)| *before == chain);
+            standing = if stood { standing + 1 } else { 0 };
+            let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
+            if let Some((was, before)) = before
+                && ((was != Fit::Unmarked && fit != Fit::Unmarked) || standing >= STILL)
+            {
+                let needs_proof = |a: &RawFrame, b: &RawFrame| standing < STANDING && crosses(a, b);
+                self.calls.learn(&before.frames, &chain.frames, needs_proof);
+            }
+            if self.calls.may_be_new(&stack.frames, &chain.frames, crosses) {
+                return Ok(stack);
+            }
+            self.believes(memory, known, seen, fit, &chain.frames);
+            if self.place_all(memory, known, &first, &mut stack.frames) == Placed::All {
+                return Ok(stack);
+            }
+            last = Some((fit, chain));
+        }
+        match was_alive && self.may_call(memory, known, &first.frames) {
+            true => Ok(stack),
+            false => Err(StackError::Torn),
+        }
+    }
+}
