@@ -316,11 +316,11 @@ impl DataStack {
             self.plan.extend(counter.map(|at| (at, COUNTER_BYTES)));
             let filled = self.look.take(memory, &self.plan);
             if filled < self.plan.len() {
-                if filled == 0 {
-                    // Says why.
-                    self.look.add(memory, start, self.entry.span)?;
-                }
                 known.forget();
+            }
+            if self.look.slice(start, self.entry.span).is_none() {
+                // What was planned before it has gone; or says why.
+                self.look.add(memory, start, self.entry.span)?;
             }
             let bytes = self.look.slice(start, self.entry.span);
             let entry = bytes.and_then(|bytes| self.entry.decode(bytes));

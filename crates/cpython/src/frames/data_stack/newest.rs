@@ -103,7 +103,8 @@ impl DataStack {
             }
             newest = above;
         }
-        let newest = best?;
+        // Of those above one that called C code nobody says that he waits.
+        let newest = best.filter(|best| !best.executing || best.frame == newest.frame)?;
         // One that goes through a generator may wait for it, which lies elsewhere.
         let waits = !newest.executing && self.resumes(memory, &newest.frame);
         (!waits).then_some(newest.frame.addr)
