@@ -107,10 +107,10 @@ fn follow(python: &Interpreter, place: Place, to: &[PathBuf]) {
     target.listen();
     recording.running.sampled();
     recording.running.signal(Signal::SIGINT);
-    let (_, collapsed) = recording.end();
+    let (run, collapsed) = recording.end();
     for truth in [&before, &target.truth] {
         let ticks = busy_ticks(&collapsed, truth);
-        assert!(ticks >= 10, "{ticks} of {truth}: {collapsed:#?}");
+        assert!(ticks >= 10, "{ticks} of {truth}: {collapsed:#?}\n{run:#?}");
     }
 }
 

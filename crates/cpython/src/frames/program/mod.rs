@@ -26,7 +26,7 @@ pub(super) struct Program {
     layout: Layout,
     offsets: Offsets,
     bytecode: Bytecode,
-    codes: HashMap<RemoteAddr, Option<Arc<Code>>>,
+    codes: HashMap<RemoteAddr, Arc<Code>>,
     /// The names of all of them.
     names: HashSet<String>,
 }
@@ -85,6 +85,16 @@ pub(super) struct Code {
     sites: Vec<Site>,
     /// Where its bytecode lies, from 3.11 on.
     first: RemoteAddr,
+    identity: Identity,
+}
+
+/// An address can be another code object's by now: what its own words say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    name: RemoteAddr,
+    names: RemoteAddr,
+    code: RemoteAddr,
+    units: u32,
 }
 
 /// An instruction that calls, or asks a generator for its next value.
@@ -256,17 +266,39 @@ impl Program {
 
     /// The code object at `addr`; `None` if there is none to understand.
     pub(super) fn code(&mut self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Arc<Code>> {
-        if let Some(known) = self.codes.get(&addr) {
-            return known.clone();
+        let mut bytes = vec![0; self.offsets.span];
+        memory.read(addr, &mut bytes).ok()?;
+        let identity = self.identity(&bytes)?;
+        if let Some(known) = self.codes.get(&addr)
+            && known.identity == identity
+        {
+            return Some(known.clone());
         }
         if self.codes.len() >= MAX_CODES {
             self.codes.clear();
             self.names.clear();
         }
-        let code = self.read(memory, addr).map(Arc::new);
-        self.names.extend(code.iter().map(|code| code.name.clone()));
+        let code = Arc::new(self.read(memory, addr, &bytes, identity)?);
+        self.names.insert(code.name.clone());
         self.codes.insert(addr, code.clone());
-        code
+        Some(code)
+    }
+
+    /// What tells a code object from another one that lies where it lay: it has
+    /// other names, or other bytecode.
+    fn identity(&self, bytes: &[u8]) -> Option<Identity> {
+        let (code, units) = match &self.bytecode {
+            Bytecode::Classic { code, .. } => (Bytes(bytes).ptr(*code)?, 0),
+            Bytecode::Adaptive { locals, units, .. } => {
+                (Bytes(bytes).ptr(*locals)?, Bytes(bytes).u32(*units)?)
+            }
+        };
+        Some(Identity {
+            name: Bytes(bytes).ptr(self.offsets.name)?,
+            names: Bytes(bytes).ptr(self.offsets.names)?,
+            code,
+            units,
+        })
     }
 
     /// Whether the instruction at `offset` calls a function of a name that some
@@ -279,14 +311,18 @@ impl Program {
         }
     }
 
-    fn read(&self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Code> {
+    fn read(
+        &self,
+        memory: &dyn Memory,
+        addr: RemoteAddr,
+        bytes: &[u8],
+        identity: Identity,
+    ) -> Option<Code> {
         let offsets = self.offsets;
-        let mut bytes = vec![0; offsets.span];
-        memory.read(addr, &mut bytes).ok()?;
-        let pointer = |offset| Bytes(&bytes).ptr(offset);
+        let pointer = |offset| Bytes(bytes).ptr(offset);
         let objects = Objects::new(memory, &self.layout);
         let name = objects.text(pointer(offsets.name)?).ok()?;
-        let flags = Bytes(&bytes).u32(offsets.flags)?;
+        let flags = Bytes(bytes).u32(offsets.flags)?;
         let tuple = |offset| self.tuple(memory, pointer(offset)?);
         let names = tuple(offsets.names)?;
         let (calls, locals, cells, consts, first) = match &self.bytecode {
@@ -309,7 +345,7 @@ impl Program {
                 units,
                 locals,
             } => {
-                let len = u64::from(Bytes(&bytes).u32(*units)?) * CODE_UNIT;
+                let len = u64::from(Bytes(bytes).u32(*units)?) * CODE_UNIT;
                 let first = addr.offset(*code as u64);
                 let bytecode = memory.read_vec(first, len, MAX_BYTECODE).ok()?;
                 let calls = adaptive.calls(&bytecode);
@@ -342,6 +378,7 @@ impl Program {
             calls,
             sites,
             first,
+            identity,
         })
     }
 
