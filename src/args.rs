@@ -23,8 +23,9 @@ With -- COMMAND, the command's own exit status is passed on once it has ended
 const TOP_HELP: &str = "\
 Shares are of the last two seconds, times since the start; 100 % is one thread all
 the time. Keys: 1 to 4 sort, t shows lines, i idle threads, g only who holds the GIL,
-space pauses, r resets, ? explains, q quits. The last table stays on the terminal. If
-standard output is not a terminal, a table is written every two seconds.
+space pauses, r resets, ? explains, q quits, Ctrl-Z suspends. The last table stays on
+the terminal, with names that --debuginfod has fetched by then. If standard output is
+not a terminal, a table is written every two seconds.
 
 A COMMAND has no terminal: nothing to read, and of what it prints the last lines are
 shown at the end. Quitting ends it (SIGTERM).
@@ -119,6 +120,9 @@ pub(crate) struct TopArgs {
 
     #[command(flatten)]
     pub(crate) frames: Frames,
+
+    #[command(flatten)]
+    pub(crate) beyond: Beyond,
 
     #[command(flatten)]
     pub(crate) labels: Labels,

@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use firefinch_report::{LineStyle, Style};
 use firefinch_sampler::Whom;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -29,6 +32,8 @@ pub(super) struct App {
 pub(super) enum Request {
     Nothing,
     Quit,
+    /// To give the terminal back until the shell has it go on.
+    Suspend,
 }
 
 impl App {
@@ -49,6 +54,11 @@ impl App {
     /// Takes in what was recorded, whatever is shown.
     pub(super) fn add(&mut self, slice: &Slice) {
         self.data.add(slice);
+    }
+
+    /// Gives functions names that have become known late.
+    pub(super) fn rename_functions(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
+        self.data.rename_functions(names);
     }
 
     /// What is shown.
@@ -96,6 +106,7 @@ impl App {
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
             KeyCode::Char('c' | 'd') if control => return Request::Quit,
+            KeyCode::Char('z') if control => return Request::Suspend,
             _ if control => {}
             KeyCode::Char('q' | 'Q') => return Request::Quit,
             KeyCode::Esc | KeyCode::Enter if self.shows_help => self.shows_help = false,

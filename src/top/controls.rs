@@ -7,6 +7,7 @@ use firefinch_sampler::Whom;
 pub(super) struct Controls {
     idle: AtomicBool,
     gil: AtomicBool,
+    suspend: AtomicBool,
 }
 
 impl Controls {
@@ -14,6 +15,7 @@ impl Controls {
         Self {
             idle: AtomicBool::new(whom.idle),
             gil: AtomicBool::new(whom.gil),
+            suspend: AtomicBool::new(false),
         }
     }
 
@@ -21,6 +23,21 @@ impl Controls {
     pub(super) fn sample(&self, whom: Whom) {
         self.idle.store(whom.idle, Ordering::Relaxed);
         self.gil.store(whom.gil, Ordering::Relaxed);
+    }
+
+    /// Asks for all of us to be stopped, as soon as no thread of the target is.
+    pub(super) fn suspend(&self) {
+        self.suspend.store(true, Ordering::Release);
+    }
+
+    /// Whether that was asked for and has not come to pass.
+    pub(super) fn is_suspending(&self) -> bool {
+        self.suspend.load(Ordering::Acquire)
+    }
+
+    /// It has.
+    pub(super) fn resumed(&self) {
+        self.suspend.store(false, Ordering::Release);
     }
 
     /// The threads that are to be sampled.

@@ -1,6 +1,7 @@
 use std::cmp::Reverse;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use firefinch_profile::{Frame, Meta, Profile, StringId};
@@ -109,6 +110,21 @@ impl Data {
             module: frame.module.map(&mut string),
             ..*frame
         }
+    }
+
+    /// Gives functions names that have become known late.
+    pub(super) fn rename_functions(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
+        let strings = names.iter().map(|(old, new)| {
+            let old = self.names.intern_string(old);
+            (old, self.names.intern_string(new))
+        });
+        let strings: HashMap<StringId, StringId> = strings.collect();
+        let rename = |frame: Frame| Frame {
+            name: strings.get(&frame.name).copied().unwrap_or(frame.name),
+            ..frame
+        };
+        self.functions.rename(rename);
+        self.lines.rename(rename);
     }
 
     /// Where the names of [`rows`](Self::rows) are.

@@ -1,10 +1,15 @@
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ratatui::crossterm::event::{self, Event};
+use signal_hook::consts::SIGCONT;
+use signal_hook::flag;
 
 use super::app::{App, Request};
 use super::controls::Controls;
@@ -22,8 +27,11 @@ pub(super) fn run(
     controls: &Controls,
     app: &mut App,
 ) -> io::Result<()> {
+    let continued = Arc::new(AtomicBool::new(false));
+    flag::register(SIGCONT, Arc::clone(&continued))?;
     let mut screen = Screen::open()?;
     let mut stale = true;
+    let mut suspended = false;
     loop {
         match slices.try_recv() {
             Ok(slice) => {
@@ -34,6 +42,16 @@ pub(super) fn run(
             Err(TryRecvError::Disconnected) => return Ok(()),
             Err(TryRecvError::Empty) => {}
         }
+        if controls.is_suspending() {
+            thread::sleep(PATIENCE);
+            continue;
+        }
+        // Where nobody can continue us we have not been stopped either.
+        if continued.swap(false, Ordering::Relaxed) || suspended {
+            suspended = false;
+            screen.retake()?;
+            stale = true;
+        }
         if stale {
             screen.draw(|frame| draw(frame, app))?;
             stale = false;
@@ -42,17 +60,24 @@ pub(super) fn run(
             continue;
         }
         match event::read()? {
-            Event::Key(key) => {
-                if app.press(&key) == Request::Quit {
+            Event::Key(key) => match app.press(&key) {
+                Request::Quit => {
                     drop(screen);
                     quit();
                     // The rest is for the last table.
                     slices.iter().for_each(|slice| app.add(&slice));
                     return Ok(());
                 }
-                controls.sample(app.whom);
-                stale = true;
-            }
+                Request::Suspend => {
+                    screen.leave();
+                    controls.suspend();
+                    suspended = true;
+                }
+                Request::Nothing => {
+                    controls.sample(app.whom);
+                    stale = true;
+                }
+            },
             Event::Resize(..) => stale = true,
             _ => {}
         }

@@ -30,8 +30,11 @@ use std::thread;
 use std::time::Duration;
 
 use firefinch_sampler::{End, Options, Progress, Recorder, Target};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::args::{TopArgs, shown, stacks};
+use crate::debuginfod::Debuginfod;
 use crate::end::{ended_early, say_end};
 use crate::failure::{Failure, NOTHING, print};
 use crate::launch::Launched;
@@ -57,20 +60,25 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows what a process does, until its end or the user's.
 pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
+    let debuginfod = Debuginfod::of(&args.beyond)?;
     let stop = Stop::listen_calmly()
         .map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
     let Some(pid) = args.process.pid() else {
-        return launch(args, &stop);
+        return launch(args, &stop, debuginfod.as_ref());
     };
     raise_open_files();
-    let target = attach(pid, stacks(args.frames.native), Some(&stop));
+    let target = attach(pid, stacks(args.beyond.native(&args.frames)), Some(&stop));
     let target = target.map_err(|error| Failure::attach(pid, &error))?;
-    watch(args, target, &stop).map(|_| ExitCode::SUCCESS)
+    watch(args, target, &stop, debuginfod.as_ref()).map(|_| ExitCode::SUCCESS)
 }
 
 /// Starts a command and shows what it does. Its output would destroy the screen:
 /// the end of it is shown when the screen is given back.
-fn launch(args: &TopArgs, stop: &Stop) -> Result<ExitCode, Failure> {
+fn launch(
+    args: &TopArgs,
+    stop: &Stop,
+    debuginfod: Option<&Debuginfod>,
+) -> Result<ExitCode, Failure> {
     let (captured, output) = Captured::begin().map_err(|error| {
         Failure::new("cannot make a pipe for the command", error, "report this")
     })?;
@@ -80,8 +88,8 @@ fn launch(args: &TopArgs, stop: &Stop) -> Result<ExitCode, Failure> {
         return Ok(launched.wait());
     };
     let end = launched
-        .attach(pid, stacks(args.frames.native), stop)
-        .and_then(|target| watch(args, target, stop));
+        .attach(pid, stacks(args.beyond.native(&args.frames)), stop)
+        .and_then(|target| watch(args, target, stop, debuginfod));
     stop.only_wait();
     let code = match end {
         // Who has seen enough of it wants it to end with the view.
@@ -111,8 +119,14 @@ fn launch(args: &TopArgs, stop: &Stop) -> Result<ExitCode, Failure> {
 }
 
 /// Shows a target and says at the end what was seen of it.
-fn watch(args: &TopArgs, mut target: Target, stop: &Stop) -> Result<End, Failure> {
+fn watch(
+    args: &TopArgs,
+    mut target: Target,
+    stop: &Stop,
+    debuginfod: Option<&Debuginfod>,
+) -> Result<End, Failure> {
     target.show(shown(args.frames.native));
+    target.show_kernel(args.beyond.kernel);
     let whom = args.sampling.whom();
     let options = Options {
         rate: args.sampling.rate,
@@ -129,6 +143,10 @@ fn watch(args: &TopArgs, mut target: Target, stop: &Stop) -> Result<End, Failure
         .map_err(|error| Failure::new("cannot start a thread", error, "ulimit -u says how many"))?;
     let end = recorder.run(&mut target, &mut |progress| {
         *progress.whom = controls.whom();
+        if controls.is_suspending() {
+            suspend();
+            controls.resumed();
+        }
         match stop.is_asked() {
             true => ControlFlow::Break(()),
             false => feed.offer(progress),
@@ -140,12 +158,19 @@ fn watch(args: &TopArgs, mut target: Target, stop: &Stop) -> Result<End, Failure
     let elapsed = Duration::from_nanos(profile.meta.duration_ns);
     let status = Status::of(&target, &profile, controls.whom(), elapsed);
     feed.end(Box::new(Slice { profile, status }));
-    let app = view.end()?;
+    let mut app = view.end()?;
     if is_launched && !was_seen && end == End::Exited {
         let evidence = "it was gone at the first tick";
         return Err(ended_early(target.process().pid(), evidence));
     }
     say_end(end, target.process().pid());
+    if let Some(client) = debuginfod {
+        stop.renew();
+        if client.fetch(&target.without_symbols(), stop) > 0 {
+            let names = target.name_again();
+            app.iter_mut().for_each(|app| app.rename_functions(&names));
+        }
+    }
     if let Some(app) = app {
         let size = match has_screen() {
             true => Size::on_terminal(),
@@ -165,6 +190,13 @@ fn watch(args: &TopArgs, mut target: Target, stop: &Stop) -> Result<End, Failure
         eprintln!("{quality}");
     }
     Ok(end)
+}
+
+/// Stops all of us, until a shell has us go on; here no thread of the target stands
+/// still for us. Where no shell could have us go on the kernel does not stop us
+/// either (`is_current_pgrp_orphaned` in kernel/signal.c of Linux).
+fn suspend() {
+    let _ = kill(Pid::this(), Signal::SIGTSTP);
 }
 
 /// Hands what is recorded to the view.

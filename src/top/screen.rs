@@ -8,7 +8,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::{Frame, Terminal};
 
@@ -35,14 +35,27 @@ impl Screen {
     pub(super) fn open() -> io::Result<Self> {
         close_before_panics();
         DRAWS.set(true);
-        TAKEN.store(true, Ordering::SeqCst);
-        let opened = enable_raw_mode()
-            .and_then(|()| execute!(stdout(), EnterAlternateScreen, Hide))
-            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        let opened = take().and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
         if opened.is_err() {
             give_back();
         }
         Ok(Self { terminal: opened? })
+    }
+
+    /// Gives the terminal back for a while.
+    #[expect(clippy::unused_self, reason = "only who has it can give it back")]
+    pub(super) fn leave(&mut self) {
+        give_back();
+    }
+
+    /// Takes the terminal again, whoever has had it and whatever was done to it.
+    pub(super) fn retake(&mut self) -> io::Result<()> {
+        // The modes that are known for ours may be a shell's by now.
+        disable_raw_mode()?;
+        // A new one draws everything; the old one shows the cursor as it goes.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        take()?;
+        execute!(stdout(), Clear(ClearType::All))
     }
 
     /// Draws what has changed, unless the terminal was given back.
@@ -53,6 +66,13 @@ impl Screen {
         }
         Ok(())
     }
+}
+
+/// Has the terminal show full screens and pass on keys at once.
+fn take() -> io::Result<()> {
+    TAKEN.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen, Hide)
 }
 
 impl Drop for Screen {

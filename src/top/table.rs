@@ -86,6 +86,15 @@ impl Table {
         }
     }
 
+    /// Gives what rows are about other names. Rows that become equal stay apart.
+    pub(super) fn rename(&mut self, rename: impl Fn(Frame) -> Frame) {
+        for entry in &mut self.entries {
+            entry.frame = rename(entry.frame);
+        }
+        let numbers = std::mem::take(&mut self.numbers).into_iter();
+        self.numbers = numbers.map(|(key, at)| (rename(key), at)).collect();
+    }
+
     /// The time of one row since the start.
     pub(super) fn spent(&self, frame: &Frame) -> Spent {
         let number = self.numbers.get(frame);

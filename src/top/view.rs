@@ -63,7 +63,7 @@ const HELP: [(&str, &str); 19] = [
     ("space", "hold the picture still; sampling goes on"),
     ("r", "forget what there was"),
     ("?", "this help; again to leave it"),
-    ("q, Ctrl-C", "quit; the last table stays on the terminal"),
+    ("q, Ctrl-Z", "quit, and the last table stays; suspend"),
     ("", ""),
     ("lost", "a thread was due and its stack could not be read"),
     ("missed", "firefinch came too late for a tick"),

@@ -179,6 +179,22 @@ fn record_fetches_when_it_has_ended() {
     assert!(collapsed.count(at) > 0, "{run:#?} {collapsed:#?}");
 }
 
+/// The live view fetches when it has ended, and its last table has the names.
+#[test]
+fn top_fetches_when_it_has_ended() {
+    let program = Stripped::start();
+    let server = Server::start(Answer::File(program.debug.clone()));
+    for (args, is_named) in [(&["top"][..], false), (&["top", "--debuginfod"], true)] {
+        let running = Running::start(&mut program.command(args, &server.address));
+        running.sampled();
+        running.signal(nix::sys::signal::Signal::SIGINT);
+        let run = running.end().succeeded();
+        let last = run.stdout.rsplit("%Own").next().unwrap();
+        assert_eq!(last.contains(" work (program)"), is_named, "{run:#?}");
+        assert_eq!(last.contains("program+0x"), !is_named, "{run:#?}");
+    }
+}
+
 /// What is not what was asked for, or is not there, is said and not kept, and
 /// the result is there all the same.
 #[test]

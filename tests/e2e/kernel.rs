@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// A thread that waits in a read of a pipe has the kernel's functions for that
-/// above its own, if they are asked for, and one that runs has none.
+/// above its own, in each command, if they are asked for, and one that runs has none.
 #[test]
 fn above_threads_that_wait() {
     if is_left_out_without_root("kernel") {
@@ -50,6 +50,11 @@ fn above_threads_that_wait() {
             assert!(collapsed.count(newest) > 0);
         }
     }
+    let top = Running::start(&mut command(["top", "--kernel", "-i", &pid]));
+    top.sampled();
+    top.signal(nix::sys::signal::Signal::SIGINT);
+    let run = top.end().succeeded();
+    assert!(run.stdout.lines().any(kernel), "{run:#?}");
 }
 
 /// Where the kernel's frames are not to be had, one line says so, and the rest is there.

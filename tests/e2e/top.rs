@@ -255,6 +255,44 @@ fn signals() {
     });
 }
 
+/// Ctrl-Z gives the terminal to the shell, and `fg` takes it back with all that was on
+/// it; so does SIGCONT after a stop that left no time for anything.
+#[test]
+fn suspended() {
+    for_every_that("top-suspended", is_plain, |python| {
+        let target = Target::start(python, "shares.py");
+        let mut terminal = Terminal::start(["top", &target.pid_arg()], USUAL);
+        terminal.is_taken();
+        terminal.shows("rows", |lines| row(lines, "takes_50"));
+        let last_line = |lines: &[String]| lines[23].starts_with("q quit").then_some(());
+        for stop in [Some(Signal::SIGTSTP), None] {
+            match stop {
+                None => {
+                    terminal.press("\x1a");
+                    terminal.is_suspended();
+                }
+                Some(signal) => {
+                    terminal.signal(signal);
+                    eventually("it is stopped", || {
+                        let stat = fs::read_to_string(format!("/proc/{}/stat", terminal.pid()));
+                        stat.unwrap().contains(") T ").then_some(())
+                    });
+                    // What a shell's prompt would do to it, in short.
+                    terminal.scribble("\x1b[2J");
+                    terminal.shows("nothing", |lines| lines[23].is_empty().then_some(()));
+                }
+            }
+            terminal.press("\n");
+            terminal.shows("all of it", last_line);
+            terminal.is_taken();
+            terminal.shows("rows", |lines| row(lines, "takes_50"));
+        }
+        terminal.press("q");
+        assert_eq!(terminal.end().0, 0);
+        assert!(target.end().success());
+    });
+}
+
 /// What a command prints does not get into the picture; its last lines are shown
 /// when it has ended, and its exit status is passed on.
 #[test]

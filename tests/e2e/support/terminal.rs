@@ -13,8 +13,11 @@ use nix::unistd::Pid;
 
 use super::eventually;
 
-/// A shell owns the terminal, as it does for people: the program ends before it.
-const SHELL: &str = r#""$@"; echo "status $?."; read -r _"#;
+/// A shell owns the terminal, as it does for people: the program ends before it, and
+/// goes on at Enter if it was suspended.
+const SHELL: &str = r#"set -m; "$@"; status=$?
+while [ $status = 148 ]; do echo suspended; read -r _; fg >/dev/null; status=$?; done
+echo "status $status."; read -r _"#;
 
 /// A terminal on which `firefinch` runs, and what it looks like.
 pub(crate) struct Terminal {
@@ -98,6 +101,11 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
+    /// Writes on the terminal, as another program that has it.
+    pub(crate) fn scribble(&mut self, text: &str) {
+        self.device.write_all(text.as_bytes()).unwrap();
+    }
+
     /// Gives the terminal another size, of which the program is told.
     pub(crate) fn resize(&self, rows: u16, columns: u16) {
         self.screen
@@ -134,8 +142,27 @@ impl Terminal {
             let parser = self.screen.lock().unwrap();
             parser.screen().alternate_screen().then_some(())
         });
+        eventually("keys are passed on at once", || {
+            let modes = tcgetattr(&self.device).unwrap().local_flags;
+            let is_raw = !modes.intersects(LocalFlags::ICANON | LocalFlags::ECHO);
+            is_raw.then_some(())
+        });
+    }
+
+    /// Waits until the shell has the terminal, which must be as it was.
+    pub(crate) fn is_suspended(&self) {
+        self.shows("that it is suspended", |lines| {
+            lines.iter().any(|line| line == "suspended").then_some(())
+        });
+        self.is_as_before();
+    }
+
+    fn is_as_before(&self) {
         let modes = tcgetattr(&self.device).unwrap().local_flags;
-        assert!(!modes.contains(LocalFlags::ICANON) && !modes.contains(LocalFlags::ECHO));
+        assert_eq!(modes, self.before, "{:#?}", self.lines());
+        let parser = self.screen.lock().unwrap();
+        assert!(!parser.screen().alternate_screen());
+        assert!(!parser.screen().hide_cursor());
     }
 
     /// Waits for the end of `firefinch`: its exit status, and what it has left on
@@ -149,12 +176,7 @@ impl Terminal {
                 .ok()
         };
         let status = self.shows("the end of firefinch", status);
-        let modes = tcgetattr(&self.device).unwrap().local_flags;
-        assert_eq!(modes, self.before, "{:#?}", self.lines());
-        let parser = self.screen.lock().unwrap();
-        assert!(!parser.screen().alternate_screen());
-        assert!(!parser.screen().hide_cursor());
-        drop(parser);
+        self.is_as_before();
         (status, self.lines())
     }
 }
