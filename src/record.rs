@@ -145,11 +145,12 @@ impl Job<'_> {
         };
         target.show(shown(self.args.frames.native));
         target.show_kernel(self.args.beyond.kernel);
+        let pid = target.process().pid();
         let mut recorder =
-            Recorder::new(&target, title, options).map_err(|error| Failure::access(&error))?;
+            Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
-        let end = recorder.run(&mut target, &mut |progress| {
+        let end = recorder.run(&mut |progress| {
             line.update(progress.tick.time, progress.profile(), &style);
             if self.stop.is_asked() {
                 ControlFlow::Break(())
@@ -160,23 +161,23 @@ impl Job<'_> {
         line.clear();
         if self.args.process.pid().is_none() && recorder.looks() == 0 && end == End::Exited {
             let evidence = "it was gone at the first tick";
-            return Err(ended_early(target.process().pid(), evidence));
+            return Err(ended_early(pid, evidence));
         }
         if self.verbose {
-            self.explain(&target, &recorder, attached);
+            self.explain(&recorder, attached);
         }
-        let mut profile = recorder.into_profile();
+        let mut profile = recorder.take_profile();
         if let Some(client) = &self.debuginfod {
             self.stop.renew();
-            if client.fetch(&target.without_symbols(), &self.stop) > 0 {
-                profile.rename_functions(&target.name_again());
+            if client.fetch(&recorder.target().without_symbols(), &self.stop) > 0 {
+                profile.rename_functions(&recorder.name_again());
             }
         }
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
-        say_end(end, target.process().pid());
+        say_end(end, pid);
         let mut said = summary(&profile, &style);
-        if let Some(quality) = quality(&target) {
+        if let Some(quality) = quality(recorder.target()) {
             said.push('\n');
             said.push_str(&quality);
         }
@@ -209,7 +210,8 @@ impl Job<'_> {
         }
     }
 
-    fn explain(&self, target: &Target, recorder: &Recorder, attached: Duration) {
+    fn explain(&self, recorder: &Recorder, attached: Duration) {
+        let target = recorder.target();
         let memory = target.memory();
         let cost = memory.cost();
         let python = target.runtime().map_or("no Python".to_owned(), |runtime| {

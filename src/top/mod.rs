@@ -135,13 +135,14 @@ fn watch(
         whom,
         blocking: args.sampling.blocking,
     };
+    let pid = target.process().pid();
     let mut recorder =
-        Recorder::new(&target, title, options).map_err(|error| Failure::access(&error))?;
+        Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
     let controls = Arc::new(Controls::new(whom));
     let app = App::new(args.labels.style(), whom);
     let (mut feed, view) = begin(app, &controls)
         .map_err(|error| Failure::new("cannot start a thread", error, "ulimit -u says how many"))?;
-    let end = recorder.run(&mut target, &mut |progress| {
+    let end = recorder.run(&mut |progress| {
         *progress.whom = controls.whom();
         if controls.is_suspending() {
             suspend();
@@ -154,20 +155,20 @@ fn watch(
     });
     let is_launched = args.process.pid().is_none();
     let was_seen = recorder.looks() > 0;
-    let profile = recorder.into_profile();
+    let profile = recorder.take_profile();
     let elapsed = Duration::from_nanos(profile.meta.duration_ns);
-    let status = Status::of(&target, &profile, controls.whom(), elapsed);
+    let status = Status::of(recorder.target(), &profile, controls.whom(), elapsed);
     feed.end(Box::new(Slice { profile, status }));
     let mut app = view.end()?;
     if is_launched && !was_seen && end == End::Exited {
         let evidence = "it was gone at the first tick";
-        return Err(ended_early(target.process().pid(), evidence));
+        return Err(ended_early(pid, evidence));
     }
-    say_end(end, target.process().pid());
+    say_end(end, pid);
     if let Some(client) = debuginfod {
         stop.renew();
-        if client.fetch(&target.without_symbols(), stop) > 0 {
-            let names = target.name_again();
+        if client.fetch(&recorder.target().without_symbols(), stop) > 0 {
+            let names = recorder.name_again();
             app.iter_mut().for_each(|app| app.rename_functions(&names));
         }
     }
@@ -186,7 +187,7 @@ fn watch(
             .with_code(NOTHING));
         }
     }
-    if let Some(quality) = quality(&target) {
+    if let Some(quality) = quality(recorder.target()) {
         eprintln!("{quality}");
     }
     Ok(end)
@@ -216,7 +217,7 @@ impl Feed {
         if self.waiting.is_none() && time >= self.due {
             self.due = time + SLICE;
             let whom = *progress.whom;
-            let status = Status::of(progress.target, progress.profile(), whom, time);
+            let status = Status::of(progress.target(), progress.profile(), whom, time);
             let profile = progress.take();
             self.waiting = Some(Box::new(Slice { profile, status }));
         }

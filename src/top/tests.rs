@@ -31,8 +31,7 @@ fn slice(number: u32, seen: &[Seen<'_>]) -> Slice {
     let mut profile = Profile::new(Meta::at_rate(rate, SystemTime::UNIX_EPOCH));
     let process = profile.add_process(Process {
         pid: 42,
-        command: String::new(),
-        parent: None,
+        name: String::new(),
     });
     let thread = profile.add_thread(Thread {
         process,

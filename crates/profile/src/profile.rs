@@ -50,16 +50,6 @@ impl Profile {
         }
     }
 
-    /// An empty profile for what comes after this one. It has the same
-    /// processes, by the same handles, and nothing else.
-    #[must_use]
-    pub fn successor(&self) -> Self {
-        Self {
-            processes: self.processes.clone(),
-            ..Self::new(self.meta.clone())
-        }
-    }
-
     /// The handle of `string`, which is stored if it is new.
     pub fn intern_string(&mut self, string: &str) -> StringId {
         self.strings.intern(string)
@@ -162,9 +152,9 @@ impl Profile {
         processes.map(|(i, process)| (ProcessId::from_index(i), process))
     }
 
-    /// Says what a process is running now.
-    pub fn set_command(&mut self, id: ProcessId, command: &str) {
-        command.clone_into(&mut self.processes[id.to_index()].command);
+    /// Gives a process another name: it may choose one, or run another program.
+    pub fn rename_process(&mut self, id: ProcessId, name: &str) {
+        name.clone_into(&mut self.processes[id.to_index()].name);
     }
 
     /// Adds a thread; the same thread id twice makes two.
@@ -270,7 +260,7 @@ impl Profile {
     pub fn memory_estimate(&self) -> usize {
         let runs = self.runs.iter().map(|r| r.capacity() * size_of::<Run>());
         let names = self.threads.iter().map(|t| t.name.capacity());
-        let commands = self.processes.iter().map(|p| p.command.capacity());
+        let titles = self.processes.iter().map(|p| p.name.capacity());
         size_of::<Self>()
             + self.strings.heap_bytes()
             + self.frames.heap_bytes()
@@ -278,6 +268,6 @@ impl Profile {
             + self.processes.capacity() * size_of::<Process>()
             + self.threads.capacity() * size_of::<Thread>()
             + self.runs.capacity() * size_of::<Vec<Run>>()
-            + runs.chain(names).chain(commands).sum::<usize>()
+            + runs.chain(names).chain(titles).sum::<usize>()
     }
 }

@@ -8,10 +8,9 @@ use crate::ProcessId;
 pub struct Process {
     /// The process id as the profiler's user sees it.
     pub pid: u32,
-    /// What is running, `python app.py --port 80`, or at least its name.
-    pub command: String,
-    /// The process that started it, if that is in the profile too.
-    pub parent: Option<ProcessId>,
+    /// What the system calls it, such as `gunicorn`; or the empty string. Its
+    /// arguments are no part of it, as they may hold secrets.
+    pub name: String,
 }
 
 /// A thread that was sampled.

@@ -23,8 +23,7 @@ fn profile() -> Profile {
 fn thread(profile: &mut Profile, tid: u32) -> ThreadId {
     let process = profile.add_process(Process {
         pid: 4242,
-        command: "python app.py".into(),
-        parent: None,
+        name: "python app.py".into(),
     });
     profile.add_thread(Thread {
         process,
@@ -173,29 +172,6 @@ proptest! {
             prop_assert_eq!(times.own_ns, by_line.get(&line).copied().unwrap_or(0));
         }
     }
-}
-
-/// What comes after a profile has its processes and nothing else of it.
-#[test]
-fn successor() {
-    let mut profile = profile();
-    let thread = thread(&mut profile, 1);
-    let frame = frame(&mut profile, "f", 1);
-    let stack = profile.intern_stack(None, frame);
-    profile.add_sample(sample(thread, stack, 10));
-    profile.tick();
-    profile.miss(3);
-    profile.lose(LossReason::Torn, 2);
-    let next = profile.successor();
-    assert_eq!(next.meta, profile.meta);
-    assert!(next.processes().eq(profile.processes()));
-    let counts = |p: &Profile| {
-        let tables = [p.threads().len(), p.stacks().len(), p.frames().len()];
-        let sums = [p.sample_count(), p.weight_ns(), p.ticks(), p.missed()];
-        (tables, p.string_count(), sums, p.losses().total())
-    };
-    assert_eq!(counts(&next), ([0; 3], 0, [0; 4], 0));
-    assert_eq!(counts(&profile), ([1; 3], 1, [1, 10, 1, 3], 2));
 }
 
 /// A recursion of 20,000 frames, seen at every one of its depths, is walked,

@@ -97,7 +97,7 @@ pub fn thread_label(thread: &Thread) -> String {
 
 /// What a report calls a process: `process 4242 "python app.py"`.
 pub fn process_label(process: &Process) -> String {
-    numbered("process", process.pid, &process.command)
+    numbered("process", process.pid, &process.name)
 }
 
 fn numbered(kind: &str, number: u32, name: &str) -> String {

@@ -127,8 +127,7 @@ proptest! {
         let (mut profile, _) = describe("");
         let process = profile.add_process(firefinch_profile::Process {
             pid: 1,
-            command: stacks[0][0].clone(),
-            parent: None,
+            name: stacks[0][0].clone(),
         });
         let thread = profile.add_thread(firefinch_profile::Thread {
             process,

@@ -127,8 +127,7 @@ mod tests {
         let mut profile = Profile::new(Meta::at_rate(rate, SystemTime::UNIX_EPOCH));
         let process = profile.add_process(Process {
             pid: 1,
-            command: String::new(),
-            parent: None,
+            name: String::new(),
         });
         let thread = profile.add_thread(Thread {
             process,

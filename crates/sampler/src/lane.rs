@@ -1,4 +1,5 @@
 use std::num::NonZeroU32;
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use firefinch_cpython::{CodeObject, Place};
@@ -39,6 +40,15 @@ pub struct Reuse {
     pub frames: u64,
     /// … that were as at the last look.
     pub same_frames: u64,
+}
+
+impl AddAssign for Reuse {
+    fn add_assign(&mut self, other: Self) {
+        self.stacks += other.stacks;
+        self.same_stacks += other.same_stacks;
+        self.frames += other.frames;
+        self.same_frames += other.same_frames;
+    }
 }
 
 /// One thread: where in the profile its samples go.

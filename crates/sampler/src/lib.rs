@@ -13,6 +13,7 @@ mod fold;
 mod kernel;
 mod lane;
 mod lost;
+mod member;
 mod merged;
 pub mod native;
 mod native_reader;

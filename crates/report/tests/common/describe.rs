@@ -92,11 +92,10 @@ impl Reader {
     }
 
     fn add_process(&mut self, rest: &str) {
-        let (pid, command) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (pid, name) = rest.split_once(' ').unwrap_or((rest, ""));
         self.process = Some(self.profile.add_process(Process {
             pid: pid.parse().unwrap(),
-            command: unescape(command),
-            parent: None,
+            name: unescape(name),
         }));
         self.thread = None;
     }

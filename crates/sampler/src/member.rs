@@ -1,0 +1,297 @@
+use std::time::Duration;
+
+use firefinch_process::{AccessError, Question, Stopped, Stopper};
+use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
+
+use crate::clock::Tick;
+use crate::lane::Lanes;
+use crate::recorder::{Mode, Options};
+use crate::state::Activity;
+use crate::stop::{motion, stop_running};
+use crate::target::Target;
+use crate::thread::TargetThread;
+
+/// One process of a recording: looked at at every tick, and what the profile
+/// knows of it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) target: Target,
+    pub(crate) lanes: Lanes,
+    /// In the profile, once it has a sample.
+    process: Option<ProcessId>,
+    /// The threads to sample at this tick.
+    due: Vec<usize>,
+    stopper: Option<Stopper>,
+    /// Ticks in a row at which the interpreter could not be read.
+    failures: u32,
+    /// When it was last seen to that the target is still what it was; `None`
+    /// if that is to be done at the next tick.
+    kept_house: Option<Duration>,
+    /// At how many ticks it was there.
+    pub(crate) looks: u64,
+}
+
+/// Why a process could not be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Absence {
+    /// It has ended.
+    Ended,
+    /// It runs another program now, or its interpreter is not where it was.
+    Replaced,
+    /// Its interpreter could not be read this time.
+    Unreadable,
+}
+
+/// How often it is seen to that the program is still the same, and who its
+/// threads are: not at each tick where ticks are more frequent.
+const HOUSEKEEPING: Duration = Duration::from_millis(10);
+
+/// An interpreter that cannot be read for so many ticks is looked for anew: it
+/// may have been mistaken for one while it was starting.
+const PATIENT_TICKS: u32 = 5;
+
+impl Member {
+    /// # Errors
+    /// [`AccessError`] if its threads are to be stopped and may not be.
+    pub(crate) fn new(target: Target, blocking: bool) -> Result<Self, AccessError> {
+        let stopper = match blocking {
+            true => Some(Stopper::new(target.process())?),
+            false => None,
+        };
+        Ok(Self {
+            target,
+            lanes: Lanes::default(),
+            process: None,
+            due: Vec::new(),
+            stopper,
+            failures: 0,
+            kept_house: None,
+            looks: 0,
+        })
+    }
+
+    /// Hands over what belongs to `profile`, after which comes another one.
+    pub(crate) fn leave(&mut self, profile: &mut Profile) {
+        self.lanes.leave(profile);
+        self.process = None;
+    }
+
+    /// Whether there is a sample of it.
+    pub(crate) fn was_sampled(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The process has become another program, which the target knows already.
+    pub(crate) fn begin_anew(&mut self, profile: &mut Profile) {
+        self.lanes.clear(profile);
+        if let Some(process) = self.process {
+            profile.rename_process(process, &name(&self.target));
+        }
+    }
+
+    /// One look at every thread that is due.
+    pub(crate) fn look(
+        &mut self,
+        options: &Options,
+        tick: Tick,
+        profile: &mut Profile,
+    ) -> Result<(), Absence> {
+        if !self.keep_house(tick.time) {
+            return Err(self.absence(profile));
+        }
+        self.looks += 1;
+        let question = options.question();
+        if self.target.look(question) {
+            self.expect_change();
+        }
+        self.lanes.follow(&self.target, profile);
+        self.due.clear();
+        match question {
+            Question::WhoRuns => self.due.extend_from_slice(self.target.awake()),
+            Question::WhatAllDo => self.due.extend(0..self.target.threads().len()),
+        }
+        if self.due.is_empty() {
+            return Ok(());
+        }
+        let mut stopper = self.stopper.take();
+        // Where stacks are native, each running thread is stopped by itself.
+        let stopped = stopper
+            .as_mut()
+            .filter(|_| !self.target.is_native())
+            .map(|stopper| stop_running(stopper, &self.target));
+        // Who is wanted must be known before; else the stacks may tell for nothing.
+        if options.whom.gil || !self.target.stacks_tell_gil() {
+            self.target.lock_holders();
+        }
+        let mut moment = Moment {
+            options,
+            time_ns: nanos(tick.time),
+            weight_ns: nanos(tick.stands_for),
+            stopped,
+            profile,
+        };
+        for at in 0..self.due.len() {
+            if let Some(index) = self.due.get(at) {
+                self.sample(*index, &mut moment);
+            }
+        }
+        drop(moment);
+        self.stopper = stopper;
+        Ok(())
+    }
+
+    /// Sees to it that the list of threads is right, unless that was done a
+    /// moment ago; whether the interpreter is there.
+    fn keep_house(&mut self, time: Duration) -> bool {
+        let age = self.kept_house.map(|then| time.saturating_sub(then));
+        if age.is_some_and(|age| age < HOUSEKEEPING) {
+            return true;
+        }
+        self.kept_house = None;
+        if self.target.refresh().is_err() || self.target.image_gone() {
+            return false;
+        }
+        self.kept_house = Some(time);
+        self.failures = 0;
+        true
+    }
+
+    /// The interpreter cannot be read: the process has ended, or become
+    /// another program, or is about to.
+    fn absence(&mut self, profile: &mut Profile) -> Absence {
+        if !self.target.process().is_alive() {
+            return Absence::Ended;
+        }
+        profile.lose(LossReason::NotReady, 1);
+        self.failures += 1;
+        if !self.target.image_gone() && self.failures < PATIENT_TICKS {
+            return Absence::Unreadable;
+        }
+        self.failures = 0;
+        Absence::Replaced
+    }
+
+    /// A thread has ended, or could not be read, as one that has ended.
+    fn expect_change(&mut self) {
+        self.target.forget_threads();
+        self.kept_house = None;
+    }
+
+    /// Whether a thread is to be sampled.
+    fn wants(&mut self, index: usize, thread: Seen, moment: &mut Moment<'_>) -> bool {
+        let whom = moment.options.whom;
+        let is_there = thread.activity != Activity::Ended;
+        let passes = is_there && (!whom.gil || thread.holds_gil);
+        match moment.options.mode {
+            Mode::Wall => passes && (whom.idle || whom.gil || thread.activity.is_active()),
+            Mode::Cpu => {
+                let (Some(cpu), Some(run_ns)) = (self.lanes.cpu(index), self.target.run_ns(index))
+                else {
+                    return false;
+                };
+                cpu.used(run_ns);
+                if !passes {
+                    cpu.forgo(moment.profile);
+                }
+                passes && (thread.activity.is_active() || cpu.wants())
+            }
+        }
+    }
+
+    /// One look at the thread at `index`.
+    fn sample(&mut self, index: usize, moment: &mut Moment<'_>) {
+        let Some(thread) = self.target.threads().get(index) else {
+            return;
+        };
+        let seen = Seen::of(&self.target, thread);
+        let motion = motion(moment.stopped.as_ref(), thread);
+        if self.target.is_merged_elsewhere(index) || !self.wants(index, seen, moment) {
+            return;
+        }
+        let profile = &mut *moment.profile;
+        let Ok(motion) = motion else {
+            profile.lose(LossReason::StopFailed, 1);
+            return;
+        };
+        match self.target.stack(index, motion) {
+            Ok(stack) if stack.is_empty() => {
+                if seen.activity.is_active() {
+                    profile.lose(LossReason::NoFrames, 1);
+                }
+                self.lanes.stack(index, stack, profile);
+            }
+            Ok(stack) => {
+                let holds_gil = stack.holds_gil().unwrap_or(seen.holds_gil);
+                let stack = self.lanes.stack(index, stack, profile);
+                let state = self.lanes.state(index, seen.activity, profile);
+                let process = *self
+                    .process
+                    .get_or_insert_with(|| profile.add_process(entry(&self.target)));
+                let thread = self.target.threads().get(index);
+                let thread =
+                    thread.and_then(|thread| self.lanes.thread(index, thread, process, profile));
+                let (Some(thread), Some(stack)) = (thread, stack) else {
+                    return;
+                };
+                let sample = Sample {
+                    time_ns: moment.time_ns,
+                    thread,
+                    stack,
+                    weight_ns: moment.weight_ns,
+                    state,
+                    holds_gil,
+                };
+                match (moment.options.mode, self.lanes.cpu(index)) {
+                    (Mode::Cpu, Some(cpu)) => cpu.add(sample, profile),
+                    _ => profile.add_sample(sample),
+                }
+            }
+            Err(lost) => {
+                profile.lose(lost.reason(), 1);
+                self.expect_change();
+            }
+        }
+    }
+}
+
+/// What all samples of a tick have in common.
+#[derive(Debug)]
+struct Moment<'a> {
+    options: &'a Options,
+    time_ns: u64,
+    weight_ns: u64,
+    stopped: Option<Stopped<'a>>,
+    profile: &'a mut Profile,
+}
+
+/// A thread at this tick.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    activity: Activity,
+    holds_gil: bool,
+}
+
+impl Seen {
+    fn of(target: &Target, thread: &TargetThread) -> Self {
+        Self {
+            activity: thread.activity(),
+            holds_gil: target.holds_lock(thread),
+        }
+    }
+}
+
+fn entry(target: &Target) -> Process {
+    Process {
+        pid: target.process().pid().get().unsigned_abs(),
+        name: name(target),
+    }
+}
+
+/// What the system calls it; empty if it has just ended.
+fn name(target: &Target) -> String {
+    target.process().comm().unwrap_or_default()
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
