@@ -22,6 +22,9 @@ pub(crate) fn quality(target: &Target) -> Option<String> {
     let modules = tally.quality.modules.iter();
     let modules = modules.map(|(origin, m)| (origin, &*m.name, m.no_unwind_info));
     lines.extend(without(target, "unwind tables", modules.collect()));
+    if let Some(why) = target.names_refused() {
+        lines.push(printable(&format!("  names not believed: {why}")));
+    }
     if let Some(why) = target.kernel_refused() {
         let why = format!("  without the kernel's frames, which take CAP_SYS_ADMIN: {why}");
         lines.push(printable(&why));

@@ -2,6 +2,7 @@
 //! name it in a map.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::native::compile;
@@ -76,6 +77,31 @@ impl Drop for Left {
             let _ = fs::remove_file(file);
         }
     }
+}
+
+/// A map is believed if it is the target's user's or root's, and no other's.
+#[test]
+fn a_map_of_somebody_else() {
+    if is_left_out_without_root("generated-owner") {
+        return;
+    }
+    let place = Place::below(&Interpreter::all()[0]);
+    fs::set_permissions(place.outside(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = place.outside().join("program");
+    compile("generated.c", &["-static"], &program);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.arg(&program);
+    let target = Target::run(command, place).settled();
+    let map = format!("/tmp/perf-{}.map", target.pid());
+    for (owner, is_believed) in [(65534, true), (0, true), (1, false)] {
+        std::os::unix::fs::chown(&map, Some(owner), None).unwrap();
+        let run = firefinch(["dump", &target.pid_arg()]).succeeded();
+        let said = run.stderr.contains("belongs to user 1,");
+        assert_eq!(run.stdout.contains("made: keeps"), is_believed, "{run:#?}");
+        assert_eq!(said, !is_believed, "{run:#?}");
+    }
+    fs::remove_file(map).unwrap();
 }
 
 /// Code of a program that is not Python has the names that the program has given

@@ -77,6 +77,11 @@ impl NativeStacks {
         self.reader.as_ref()?.kernel.refused()
     }
 
+    /// Why names of code made at run time were not taken, if there were some.
+    pub(crate) fn names_refused(&self) -> Option<&str> {
+        self.reader.as_ref()?.native.names_refused()
+    }
+
     /// Merges with the stacks of this interpreter from now on.
     pub(crate) fn merge_with(&mut self, python: &mut Python) {
         if let Some(reader) = &mut self.reader {

@@ -146,6 +146,11 @@ impl Target {
         self.native.kernel_refused()
     }
 
+    /// Why names of code made at run time were not taken, if there were some.
+    pub fn names_refused(&self) -> Option<&str> {
+        self.native.names_refused()
+    }
+
     /// How long a running thread may take to stop for its native stack: 20 ms
     /// unless this is called.
     pub fn set_patience(&mut self, patience: Duration) {

@@ -193,6 +193,11 @@ impl Native {
         self.names.name_again(&self.map)
     }
 
+    /// Why names that are there for code made at run time are not taken, if so.
+    pub fn names_refused(&self) -> Option<&str> {
+        self.names.refused()
+    }
+
     fn unwind(&mut self, capture: &Capture) -> Option<NativeStack> {
         let (content, copy) = capture.content()?;
         let mut outcome = self.frames_of(content, copy);

@@ -86,6 +86,11 @@ impl Names {
         names
     }
 
+    /// Why names that are there for code made at run time are not taken.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.jit.refused()
+    }
+
     /// What is known of an address in code.
     pub(super) fn place(
         &mut self,
