@@ -35,6 +35,14 @@ def name_file_line(text):
     return (plain(found["name"]), int(found["line"] or 0)) if found else None
 
 
+def native_name(text):
+    """`function (libz.so.1)` or `function (deflate.c:12)`, and nothing of Python's `function (file.py:12)`"""
+    found = PLACE.match(text)
+    if not found:
+        return text
+    return None if found["file"].endswith(".py") or found["file"].startswith("<") else found["name"]
+
+
 def file_name_line(text):
     """`file.py:Class.function:12`"""
     parts = text.rsplit(":", 2)

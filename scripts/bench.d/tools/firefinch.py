@@ -13,9 +13,10 @@ NOTHING = 3  # its exit code where no thread ran
 
 
 class Firefinch(Tool):
-    def __init__(self, path, name="firefinch", blocking=False, native=False):
-        self.path, self.stops, self.native = path, blocking, native
-        self.options = [*(["--blocking"] if blocking else []), *(["--native"] if native else [])]
+    def __init__(self, path, name="firefinch", blocking=False, native=None):
+        """`native` is the option of that name: --native or --native=all."""
+        self.path, self.stops, self.native = path, blocking, bool(native)
+        self.options = [*(["--blocking"] if blocking else []), *([native] if native else [])]
         self.name = " ".join([name, *self.options])
 
     def command(self, pid, rate, seconds, output, idle):
@@ -27,6 +28,10 @@ class Firefinch(Tool):
 
     def stacks(self, path):
         return stacks.collapsed(path.read_text(encoding="utf-8"), stacks.name_file_line)
+
+    def native_stacks(self):
+        """This build with all native frames; its stacks are of these alone, by name."""
+        return NativeFirefinch(self.path, native="--native=all")
 
     def failed(self, run):
         return None if run.status == NOTHING else super().failed(run)
@@ -41,6 +46,11 @@ class Firefinch(Tool):
     def quality(self, recording):
         found = QUALITY.search(recording.run.stderr)
         return dict(zip(("rooted", "named", "merged"), map(float, found.groups()))) if found else {}
+
+
+class NativeFirefinch(Firefinch):
+    def stacks(self, path):
+        return stacks.collapsed(path.read_text(encoding="utf-8"), stacks.native_name)
 
 
 def first_sample(run):
