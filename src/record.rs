@@ -145,6 +145,7 @@ impl Job<'_> {
         };
         target.show(shown(self.args.frames.native));
         target.show_kernel(self.args.beyond.kernel);
+        target.keep_addresses(self.debuginfod.is_some());
         let pid = target.process().pid();
         let mut recorder =
             Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
@@ -169,9 +170,9 @@ impl Job<'_> {
         let mut profile = recorder.take_profile();
         if let Some(client) = &self.debuginfod {
             self.stop.renew();
-            if client.fetch(&recorder.target().without_symbols(), &self.stop) > 0 {
-                profile.rename_functions(&recorder.name_again());
-            }
+            client.fetch(&recorder.target().without_symbols(), &self.stop);
+            // Even if nothing came: frames of one function are one then.
+            recorder.name_again().tell(&mut profile);
         }
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);

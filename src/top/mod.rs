@@ -168,8 +168,9 @@ fn watch(
     if let Some(client) = debuginfod {
         stop.renew();
         if client.fetch(&recorder.target().without_symbols(), stop) > 0 {
-            let names = recorder.name_again();
-            app.iter_mut().for_each(|app| app.rename_functions(&names));
+            let named = recorder.name_again();
+            app.iter_mut()
+                .for_each(|app| app.rename_functions(named.names()));
         }
     }
     if let Some(app) = app {

@@ -161,7 +161,8 @@ fn dump_fetches_when_it_is_asked_to() {
     }
 }
 
-/// A recording fetches when it has ended, and shows the functions by their names.
+/// A recording fetches when it has ended, and shows the functions by their names, at their
+/// lines.
 #[test]
 fn record_fetches_when_it_has_ended() {
     let program = Stripped::start();
@@ -173,8 +174,15 @@ fn record_fetches_when_it_has_ended() {
     assert!(run.stderr.contains("100 % of frames named"), "{run:#?}");
     let collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
     let at = |frames: &[String]| {
-        let wanted = ["work (program)", "deepest (program)"];
-        frames.windows(2).any(|frames| frames == wanted)
+        let is = |frame: &str, function: &str| {
+            let line = frame.strip_prefix(function)?.strip_prefix(" (spin.c:")?;
+            line.strip_suffix(')')?
+                .parse()
+                .ok()
+                .filter(|line: &u32| *line > 0)
+        };
+        let pair = |pair: &[String]| is(&pair[0], "work").and(is(&pair[1], "deepest"));
+        frames.windows(2).any(|frames| pair(frames).is_some())
     };
     assert!(collapsed.count(at) > 0, "{run:#?} {collapsed:#?}");
 }

@@ -35,6 +35,9 @@ pub struct Frame {
     pub first_line: Option<NonZeroU32>,
     /// The object file that machine code is in, as people call it, `libz.so.1`.
     pub module: Option<StringId>,
+    /// Where machine code without a name stands in `module`, if it may get one later:
+    /// until then such frames are told apart by it.
+    pub address: Option<u64>,
     /// Whether a compiler has put the function into the one below it.
     pub inlined: bool,
     /// What the frame is made of.
@@ -52,6 +55,7 @@ impl Frame {
             line: None,
             first_line: None,
             module: None,
+            address: None,
             inlined: false,
             kind,
         }
@@ -63,6 +67,7 @@ impl Frame {
     pub const fn function(self) -> Self {
         Self {
             line: None,
+            address: None,
             inlined: false,
             ..self
         }

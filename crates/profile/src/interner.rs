@@ -60,29 +60,6 @@ impl<Id: Handle, T: Copy + Eq + Hash> Interner<Id, T> {
         &self.items
     }
 
-    /// Puts others in the place of all values. Of those that become equal each
-    /// keeps its handle, and the first is found.
-    pub(crate) fn change(&mut self, mut change: impl FnMut(T) -> T) {
-        let Self {
-            items,
-            table,
-            hasher,
-            ..
-        } = self;
-        table.clear();
-        for at in 0..items.len() {
-            items[at] = change(items[at]);
-            let hash = hasher.hash_one(items[at]);
-            if table
-                .find(hash, |&known| items[known as usize] == items[at])
-                .is_none()
-            {
-                let at = u32::try_from(at).unwrap_or(u32::MAX);
-                table.insert_unique(hash, at, |&at| hasher.hash_one(items[at as usize]));
-            }
-        }
-    }
-
     /// Bytes held on the heap, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.items.capacity() * size_of::<T>() + self.table.allocation_size()

@@ -1,6 +1,3 @@
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use crate::hot;
 use crate::id::Handle;
 use crate::interner::Interner;
@@ -70,15 +67,32 @@ impl Profile {
         self.frames.intern(frame)
     }
 
-    /// Gives functions other names: that of machine code may become known late.
-    pub fn rename_functions(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
-        let strings = &mut self.strings;
-        self.frames.change(|mut frame| {
-            if let Some(name) = names.get(strings.get(frame.name)) {
-                frame.name = strings.intern(name);
+    /// Puts others in the place of frames, the outermost first: of machine code more
+    /// may become known late, inlined functions as well. For no frames the old one
+    /// stays. Handles of frames and stacks from before are not valid any more.
+    pub fn replace_frames(&mut self, mut replace: impl FnMut(&mut Self, Frame) -> Vec<Frame>) {
+        let frames = std::mem::take(&mut self.frames);
+        let mut replaced = Vec::with_capacity(frames.items().len());
+        for frame in frames.items() {
+            let mut others = replace(self, *frame);
+            if others.is_empty() {
+                others.push(*frame);
             }
-            frame
-        });
+            let ids = others.into_iter().map(|frame| self.intern_frame(frame));
+            replaced.push(ids.collect::<Vec<_>>());
+        }
+        let stacks = std::mem::take(&mut self.stacks);
+        let mut moved: Vec<StackId> = Vec::with_capacity(stacks.items().len());
+        for stack in stacks.items() {
+            let mut at = stack.parent.map(|parent| moved[parent.to_index()]);
+            for frame in &replaced[stack.frame.to_index()] {
+                at = Some(self.intern_stack(at, *frame));
+            }
+            moved.extend(at);
+        }
+        for run in self.runs.iter_mut().flatten() {
+            run.stack = moved[run.stack.to_index()];
+        }
     }
 
     /// The frame behind a handle.

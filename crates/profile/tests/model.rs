@@ -282,3 +282,42 @@ fn functions_of_one_name_are_told_apart_by_file() {
     let own: Vec<_> = profile.hottest(9).iter().map(|h| h.self_ns).collect();
     assert_eq!(own, [5, 3]);
 }
+
+/// A frame becomes several wherever it stands, those that become equal are one, and every sample has its stack.
+#[test]
+fn frames_are_replaced() {
+    let mut profile = profile();
+    let thread = thread(&mut profile, 1);
+    let [main, first, second, leaf] =
+        [("main", 1), ("?", 1), ("?", 2), ("leaf", 1)].map(|(n, l)| frame(&mut profile, n, l));
+    for (frames, weight) in [
+        (vec![main, first], 1),
+        (vec![main, second], 2),
+        (vec![main, first, leaf], 4),
+    ] {
+        let stack = profile.intern_frames(frames).unwrap();
+        profile.add_sample(sample(thread, stack, weight));
+    }
+    profile.replace_frames(|profile, frame| {
+        if profile.string(frame.name) != "?" {
+            return Vec::new();
+        }
+        let named = ["outer", "inner"].map(|name| Frame {
+            line: None,
+            name: profile.intern_string(name),
+            ..frame
+        });
+        named.to_vec()
+    });
+    let name = |frame| profile.string(profile.frame(frame).name);
+    let seen = profile.samples().flat_map(|(_, runs)| runs).map(|run| {
+        let names: Vec<_> = profile.root_to_leaf(run.stack).map(name).collect();
+        (names.join(" "), run.weight_ns)
+    });
+    let expected = [("main outer inner", 1), ("main outer inner", 2)];
+    let expected = [&expected[..], &[("main outer inner leaf", 4)]].concat();
+    let expected = expected.into_iter().map(|(names, w)| (names.to_owned(), w));
+    assert_eq!(seen.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(profile.frames().len(), 4);
+    assert_eq!(profile.stacks().len(), 4);
+}

@@ -115,6 +115,7 @@ mod tests {
             caller_sp: None,
             via: Via::UnwindInfo,
             place: Arc::new(NativePlace {
+                address: None,
                 symbols: Arc::new([symbol]),
                 module: "module".into(),
                 origin: Some(origin.clone()),

@@ -70,6 +70,7 @@ fn place(functions: &[String]) -> NativePlace {
         source: NameSource::Kernel,
     };
     NativePlace {
+        address: None,
         symbols: functions.iter().map(symbol).collect(),
         module: "[kernel]".into(),
         origin: None,

@@ -242,21 +242,31 @@ fn enter(place: &Place, short_file: &str, profile: &mut Profile) -> FrameId {
 }
 
 fn enter_native(place: &NativePlace, function: usize, profile: &mut Profile) -> Option<FrameId> {
+    let frame = native_frame(place, function, profile)?;
+    Some(profile.intern_frame(frame))
+}
+
+/// The frame of one of the functions of a place.
+pub(crate) fn native_frame(
+    place: &NativePlace,
+    function: usize,
+    profile: &mut Profile,
+) -> Option<Frame> {
     let symbol = place.symbols.get(function)?;
     let short_file = symbol.file.as_deref().map(short_source);
     let kind = match symbol.source {
         NameSource::Kernel => FrameKind::Kernel,
         _ => FrameKind::Native,
     };
-    let frame = Frame {
+    Some(Frame {
         file: symbol.file.as_ref().map(|file| profile.intern_string(file)),
         short_file: short_file.map(|file| profile.intern_string(file)),
         line: symbol.line.and_then(NonZeroU32::new),
         module: Some(profile.intern_string(&place.module)),
+        address: place.address,
         inlined: symbol.inlined,
         ..Frame::new(profile.intern_string(&symbol.name), kind)
-    };
-    Some(profile.intern_frame(frame))
+    })
 }
 
 fn state(activity: Activity, profile: &mut Profile) -> ThreadState {

@@ -1,5 +1,4 @@
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use crate::fold::Shown;
 use crate::kernel::KernelStacks;
 use crate::lost::Lost;
 use crate::merged::Runs;
+use crate::named_later::NamedLater;
 use crate::native::{Nameless, Origin};
 use crate::native_reader::NativeReader;
 use crate::python::Python;
@@ -25,6 +25,8 @@ pub(crate) struct NativeStacks {
     shown: Shown,
     /// Whether the kernel's frames are read too.
     kernel: bool,
+    /// Whether frames without a name tell their address.
+    addresses: bool,
     /// Without what the present reader knows of the quality.
     tally: Tally,
 }
@@ -44,6 +46,7 @@ impl NativeStacks {
         self.end();
         let mut reader = NativeReader::new(process, memory)?;
         reader.native.show(self.shown);
+        reader.native.keep_addresses(self.addresses);
         reader.kernel = KernelStacks::new(self.kernel);
         self.reader = Some(reader);
         Ok(())
@@ -127,12 +130,20 @@ impl NativeStacks {
     }
 
     /// Looks for names once more.
-    pub(crate) fn name_again(&mut self) -> HashMap<Arc<str>, Arc<str>> {
+    pub(crate) fn name_again(&mut self) -> NamedLater {
         let reader = self.reader.as_mut();
-        let names = reader.map(|reader| reader.native.name_again());
-        let names = names.unwrap_or_default();
-        self.tally.rename(&names);
-        names
+        let named = reader.map(|reader| reader.native.name_again());
+        let named = named.unwrap_or_default();
+        self.tally.rename(named.names());
+        named
+    }
+
+    /// Has frames without a name tell their address.
+    pub(crate) fn keep_addresses(&mut self, keep: bool) {
+        self.addresses = keep;
+        if let Some(reader) = &mut self.reader {
+            reader.native.keep_addresses(keep);
+        }
     }
 
     /// Counts anew.

@@ -1,7 +1,5 @@
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use firefinch_process::{AccessError, Process, Question, sleep_precisely};
@@ -10,6 +8,7 @@ use firefinch_profile::{Meta, Profile};
 use crate::clock::{Clock, Tick};
 use crate::lane::Reuse;
 use crate::member::{Absence, Member, nanos};
+use crate::named_later::NamedLater;
 use crate::target::Target;
 
 /// What time samples stand for.
@@ -192,8 +191,8 @@ impl Recorder {
     }
 
     /// Looks for names of functions once more, as debug information may have come
-    /// to be where it is looked for: the new names by those that stood for them.
-    pub fn name_again(&mut self) -> HashMap<Arc<str>, Arc<str>> {
+    /// to be where it is looked for.
+    pub fn name_again(&mut self) -> NamedLater {
         self.root.target.name_again()
     }
 

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question
 use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
+use crate::named_later::NamedLater;
 use crate::native::Nameless;
 use crate::native_stacks::NativeStacks;
 use crate::python::Python;
@@ -141,6 +141,12 @@ impl Target {
         self.native.show_kernel(kernel);
     }
 
+    /// Has native frames without a name tell their address: what is found by
+    /// [`name_again`](Self::name_again) then has lines as well.
+    pub fn keep_addresses(&mut self, keep: bool) {
+        self.native.keep_addresses(keep);
+    }
+
     /// Why the kernel's frames could not be had, if they could not.
     pub fn kernel_refused(&self) -> Option<&str> {
         self.native.kernel_refused()
@@ -198,8 +204,8 @@ impl Target {
     }
 
     /// Looks for names once more, as debug information may have come to be where
-    /// it is looked for: the new names by those that stood for them.
-    pub fn name_again(&mut self) -> HashMap<Arc<str>, Arc<str>> {
+    /// it is looked for.
+    pub fn name_again(&mut self) -> NamedLater {
         self.native.name_again()
     }
 

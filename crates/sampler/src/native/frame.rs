@@ -41,6 +41,9 @@ pub struct NativePlace {
     pub module: Arc<str>,
     /// What the code is from; `None` where none is mapped.
     pub origin: Option<Origin>,
+    /// Where that is in its object, if it has no name and [`Native::keep_addresses`]
+    /// (super::Native::keep_addresses) was asked for.
+    pub address: Option<u64>,
     /// What the function that is called is to the interpreter.
     pub role: Role,
     /// The same of each of `symbols`.

@@ -42,6 +42,7 @@ use self::map::{Change, Map};
 use self::names::Names;
 use self::off_stack::OffStack;
 use crate::fold::Shown;
+use crate::named_later::NamedLater;
 
 /// What is known of the machine code of one program: its modules, how to
 /// unwind them, their names. An exec makes another program of a process.
@@ -187,9 +188,14 @@ impl Native {
         Some(image.ok()?.build_id()?.to_string())
     }
 
-    /// Looks for names once more, where debug information may have come to be:
-    /// the new names by those that stood for them.
-    pub fn name_again(&mut self) -> std::collections::HashMap<Arc<str>, Arc<str>> {
+    /// Has places without a name tell their address, so that what becomes known of
+    /// them later can be told apart.
+    pub fn keep_addresses(&mut self, keep: bool) {
+        self.names.keep_addresses(keep);
+    }
+
+    /// Looks for names once more, where debug information may have come to be.
+    pub fn name_again(&mut self) -> NamedLater {
         self.names.name_again(&self.map)
     }
 

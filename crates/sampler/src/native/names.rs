@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use firefinch_cpython::Version;
 use firefinch_memory::RemoteAddr;
-use firefinch_native::{DebugPlaces, NameSource, Origin, Symbol, Symbolizer};
+use firefinch_native::{DebugPlaces, ImageAddress, NameSource, Origin, Symbol, Symbolizer};
 use firefinch_process::Process;
 use hashbrown::HashMap;
 
@@ -12,6 +12,7 @@ use super::map::Map;
 use super::role::roles_of;
 use super::{NativePlace, Role};
 use crate::fold::Shown;
+use crate::named_later::NamedLater;
 
 /// The names of addresses of one target, each looked up once.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Names {
     generated: HashMap<RemoteAddr, (Arc<str>, Arc<NativePlace>)>,
     interpreter: Option<(Origin, Version)>,
     shown: Shown,
+    /// Whether addresses without a name are told.
+    keep_addresses: bool,
 }
 
 /// Named addresses in code made at run time that are kept; a program may make
@@ -40,6 +43,15 @@ impl Names {
             generated: HashMap::new(),
             interpreter: None,
             shown: Shown::default(),
+            keep_addresses: false,
+        }
+    }
+
+    /// Has places without a name tell their address.
+    pub(super) fn keep_addresses(&mut self, keep: bool) {
+        if self.keep_addresses != keep {
+            self.keep_addresses = keep;
+            self.places.clear();
         }
     }
 
@@ -64,26 +76,19 @@ impl Names {
         self.places.clear();
     }
 
-    /// Looks for names once more where there were none: the new ones by those
-    /// that stood for them.
-    pub(super) fn name_again(
-        &mut self,
-        map: &Map,
-    ) -> std::collections::HashMap<Arc<str>, Arc<str>> {
+    /// Looks for names once more where there were none.
+    pub(super) fn name_again(&mut self, map: &Map) -> NamedLater {
         let interpreter = self.interpreter.take();
         let old = std::mem::replace(self, Self::new());
         self.interpreter = interpreter;
-        let mut names = std::collections::HashMap::new();
+        let mut named = NamedLater::default();
         for (addr, place) in old.places {
-            let (now, _) = self.find(addr, map);
-            if let (true, Some(old), Some(new)) =
-                (place.is_unnamed(), place.symbols.last(), now.symbols.last())
-                && new.source != NameSource::Nothing
-            {
-                names.insert(Arc::clone(&old.name), Arc::clone(&new.name));
+            if place.is_unnamed() {
+                let (now, _) = self.find(addr, map);
+                named.add(&place, now);
             }
         }
-        names
+        named
     }
 
     /// Why names that are there for code made at run time are not taken.
@@ -139,6 +144,7 @@ impl Names {
             symbols: Arc::new([nameless(Arc::clone(&name), NameSource::JitMap)]),
             module: located.module.name().into(),
             origin: Some(located.module.origin().clone()),
+            address: None,
         });
         self.generated.insert(addr, (name, Arc::clone(&place)));
         Some(place)
@@ -164,13 +170,17 @@ impl Names {
         let symbols =
             starter.unwrap_or_else(|| self.symbolizer.resolve(module, located.address, objects));
         let (roles, role) = roles_of(&symbols, own.map(|(_, version)| *version));
-        let place = NativePlace {
+        let mut place = NativePlace {
             role,
             roles,
             symbols,
             module: module.name().into(),
             origin: Some(module.origin().clone()),
+            address: None,
         };
+        if self.keep_addresses && place.is_unnamed() {
+            place.address = located.address.map(ImageAddress::get);
+        }
         (place, located.address.is_some())
     }
 }
@@ -183,6 +193,7 @@ impl NativePlace {
             symbols: Arc::new([nameless(NAME.into(), NameSource::Nothing)]),
             module: NAME.into(),
             origin: None,
+            address: None,
             role: Role::Other,
             roles: Box::new([Role::Other]),
         }
