@@ -75,6 +75,9 @@ pub(crate) struct RecordArgs {
     #[command(flatten)]
     pub(crate) process: Process,
 
+    #[command(flatten)]
+    pub(crate) family: Family,
+
     /// The file to write, or - for standard output [default: firefinch-PID-TIME.svg]
     #[arg(short, long, value_name = "FILE")]
     #[arg(value_parser = OsStringValueParser::new().map(PathBuf::from))]
@@ -116,6 +119,9 @@ pub(crate) struct TopArgs {
     pub(crate) process: Process,
 
     #[command(flatten)]
+    pub(crate) family: Family,
+
+    #[command(flatten)]
     pub(crate) sampling: Sampling,
 
     #[command(flatten)]
@@ -143,6 +149,14 @@ pub(crate) struct Process {
     /// A command to start and sample until it ends
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) program: Vec<OsString>,
+}
+
+/// What else is sampled than one process.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Family {
+    /// Its descendants too, those that there are and those that come
+    #[arg(short, long)]
+    pub(crate) subprocesses: bool,
 }
 
 /// How it is sampled.
@@ -229,6 +243,9 @@ pub(crate) struct DumpArgs {
     /// The process to look at
     #[arg(value_name = "PID", allow_negative_numbers = true)]
     pid_argument: Option<Pid>,
+
+    #[command(flatten)]
+    pub(crate) family: Family,
 
     #[command(flatten)]
     pub(crate) frames: Frames,

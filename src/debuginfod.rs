@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use firefinch_report::grouped;
+use firefinch_sampler::NativeSummary;
 use firefinch_sampler::native::{Nameless, is_debug_file};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tempfile::NamedTempFile;
@@ -86,10 +87,12 @@ impl Debuginfod {
 
     /// Fetches what is missing of these objects, and says how that went; how
     /// many could be had. The user may end it.
-    pub(crate) fn fetch(&self, objects: &[Nameless], stop: &Stop) -> usize {
+    pub(crate) fn fetch(&self, summary: Option<NativeSummary>, stop: &Stop) -> usize {
+        let objects = summary.map(|summary| summary.without_symbols);
+        let objects = objects.unwrap_or_default();
         let agent = agent();
         let mut fetched = 0;
-        for object in objects {
+        for object in &objects {
             if stop.is_asked() {
                 eprintln!("firefinch: fetching debug information was ended");
                 break;

@@ -3,15 +3,17 @@ use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use firefinch_process::{AccessError, Pid, Question, Stopper, SyscallNumber};
+use firefinch_process::{AccessError, Cost, Pid, Question, Stopper, SyscallNumber};
 use firefinch_report::Function;
 use firefinch_sampler::{
-    Activity, Frame, NotStopped, Stack, Target, TargetThread, motion, stop_running,
+    Activity, Census, Frame, NativeSummary, NotStopped, Stack, Target, TargetThread, descendants,
+    motion, stop_running,
 };
 
 use crate::args::{DumpArgs, shown, stacks};
 use crate::debuginfod::Debuginfod;
 use crate::failure::{Failure, print, printable};
+use crate::family::family;
 use crate::limits::raise_open_files;
 use crate::quality::quality;
 use crate::signals::Stop;
@@ -32,23 +34,28 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     let debuginfod = Debuginfod::of(&args.beyond)?;
     raise_open_files();
     let begun = Instant::now();
-    let (mut target, mut text) = look(pid, args)?;
+    let mut seen = look(pid, args)?;
     if let Some(client) = debuginfod {
         let stop = Stop::listen();
         let stop =
             stop.map_err(|error| Failure::new("cannot listen for signals", error, "report this"))?;
-        if client.fetch(&target.without_symbols(), &stop) > 0
+        if client.fetch(seen.native(), &stop) > 0
             && let Ok(again) = look(pid, args)
         {
-            (target, text) = again;
+            seen = again;
         }
     }
-    print(&text)?;
-    if let Some(quality) = quality(&target) {
-        eprintln!("{quality}");
+    print(&seen.text)?;
+    if let Some(census) = &seen.census {
+        eprintln!("{}", family(census));
+    }
+    if let Some(native) = seen.native() {
+        eprintln!("{}", quality(&native, seen.root.process()));
     }
     if verbose {
-        let cost = target.memory().cost();
+        let mut cost = Cost::default();
+        seen.targets()
+            .for_each(|target| cost += target.memory().cost());
         eprintln!(
             "took {:.1} ms; {} reads of {} bytes",
             begun.elapsed().as_secs_f64() * 1e3,
@@ -59,22 +66,66 @@ pub(crate) fn run(args: &DumpArgs, verbose: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process, and what it did when it was looked at.
-fn look(pid: Pid, args: &DumpArgs) -> Result<(Target, String), Failure> {
-    let target = attach(pid, stacks(args.beyond.native(&args.frames)), None);
-    let mut target = target.map_err(|error| Failure::attach(pid, &error))?;
-    target.show(shown(args.frames.native));
-    target.show_kernel(args.beyond.kernel);
+/// What was looked at, and what it did.
+struct Seen {
+    root: Target,
+    descendants: Vec<Target>,
+    text: String,
+    /// What became of each process, if descendants were looked at.
+    census: Option<Census>,
+}
+
+impl Seen {
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        std::iter::once(&self.root).chain(&self.descendants)
+    }
+
+    fn native(&self) -> Option<NativeSummary> {
+        NativeSummary::sum(self.targets().filter_map(Target::native_summary))
+    }
+}
+
+fn look(pid: Pid, args: &DumpArgs) -> Result<Seen, Failure> {
+    let root = attach(pid, stacks(args.beyond.native(&args.frames)), None);
+    let mut root = root.map_err(|error| Failure::attach(pid, &error))?;
+    root.show(shown(args.frames.native));
+    root.show_kernel(args.beyond.kernel);
+    let (mut descendants, census) = match args.family.subprocesses {
+        true => {
+            let (found, census) = descendants(&root);
+            (found, Some(census))
+        }
+        false => (Vec::new(), None),
+    };
+    let mut text = look_at(&mut root, args)?;
+    for target in &mut descendants {
+        // It may have ended meanwhile.
+        if let Ok(more) = look_at(target, args) {
+            text.push('\n');
+            text.push_str(&more);
+        }
+    }
+    Ok(Seen {
+        root,
+        descendants,
+        text,
+        census,
+    })
+}
+
+fn look_at(target: &mut Target, args: &DumpArgs) -> Result<String, Failure> {
     target.set_patience(PATIENCE);
     target.refresh().map_err(|error| {
         Failure::new(
-            format!("cannot list the threads of process {pid}"),
+            format!(
+                "cannot list the threads of process {}",
+                target.process().pid()
+            ),
             error,
             "try again: the process may be ending",
         )
     })?;
-    let text = render(&mut target, args).map_err(|error| Failure::access(&error))?;
-    Ok((target, text))
+    render(target, args).map_err(|error| Failure::access(&error))
 }
 
 fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {

@@ -19,6 +19,11 @@ pub(crate) const ELSEWHERE: u8 = 4;
 /// A wait shorter than this was none.
 const MENTIONED: Duration = Duration::from_millis(100);
 
+/// The system gives us no more threads.
+pub(crate) fn no_thread(error: io::Error) -> Failure {
+    Failure::new("cannot start a thread", error, "ulimit -u says how many")
+}
+
 /// Three lines: what failed, the evidence, what to type next.
 #[derive(Debug)]
 pub(crate) struct Failure {

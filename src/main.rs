@@ -7,6 +7,7 @@ mod debuginfod;
 mod dump;
 mod end;
 mod failure;
+mod family;
 mod launch;
 mod limits;
 mod output;

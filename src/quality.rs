@@ -1,9 +1,10 @@
 use std::cmp::Reverse;
 use std::path::Path;
 
+use firefinch_process::Process;
 use firefinch_report::grouped;
 use firefinch_sampler::native::{Cut, Origin};
-use firefinch_sampler::{Tally, Target};
+use firefinch_sampler::{NativeSummary, Tally};
 
 use crate::failure::printable;
 use crate::packages::debug_package;
@@ -11,25 +12,30 @@ use crate::packages::debug_package;
 /// How many modules are named in a line.
 const NAMED: usize = 4;
 
-/// How good the native stacks of a target were, and what would make them better;
-/// `None` if there were none.
-pub(crate) fn quality(target: &Target) -> Option<String> {
-    let tally = target.tally()?;
-    let mut lines = vec![counts(&tally, target.runtime().is_some())];
+/// How good native stacks were, and what would make them better: of `process`,
+/// and of others if there are.
+pub(crate) fn quality(summary: &NativeSummary, process: &Process) -> String {
+    let tally = &summary.tally;
+    let mut lines = vec![counts(tally, summary.with_python)];
     let unnamed = tally.unnamed.iter();
     let unnamed = unnamed.map(|(origin, (name, count))| (origin, &**name, *count));
-    lines.extend(without(target, "symbols", unnamed.collect()));
+    lines.extend(without(summary, process, "symbols", unnamed.collect()));
     let modules = tally.quality.modules.iter();
     let modules = modules.map(|(origin, m)| (origin, &*m.name, m.no_unwind_info));
-    lines.extend(without(target, "unwind tables", modules.collect()));
-    if let Some(why) = target.names_refused() {
+    lines.extend(without(
+        summary,
+        process,
+        "unwind tables",
+        modules.collect(),
+    ));
+    if let Some(why) = &summary.names_refused {
         lines.push(printable(&format!("  names not believed: {why}")));
     }
-    if let Some(why) = target.kernel_refused() {
+    if let Some(why) = &summary.kernel_refused {
         let why = format!("  without the kernel's frames, which take CAP_SYS_ADMIN: {why}");
         lines.push(printable(&why));
     }
-    Some(lines.join("\n"))
+    lines.join("\n")
 }
 
 fn counts(tally: &Tally, with_python: bool) -> String {
@@ -92,7 +98,12 @@ fn word(cut: Cut) -> &'static str {
 
 /// The modules without something, those first that were met most often, and how
 /// to get it.
-fn without(target: &Target, what: &str, mut modules: Vec<(&Origin, &str, u64)>) -> Option<String> {
+fn without(
+    summary: &NativeSummary,
+    process: &Process,
+    what: &str,
+    mut modules: Vec<(&Origin, &str, u64)>,
+) -> Option<String> {
     modules.retain(|(_, _, count)| *count > 0);
     modules.sort_by_key(|(origin, _, count)| (Reverse(*count), *origin));
     let (first, _, _) = modules.first()?;
@@ -104,14 +115,14 @@ fn without(target: &Target, what: &str, mut modules: Vec<(&Origin, &str, u64)>) 
     if more > 0 {
         named.push(format!("{more} more"));
     }
-    let (named, how) = (named.join(", "), how(target, first, what));
+    let (named, how) = (named.join(", "), how(summary, process, first, what));
     Some(printable(&format!("  without {what}: {named}; {how}")))
 }
 
 /// What to do for the module that was met most often.
-fn how(target: &Target, origin: &Origin, what: &str) -> String {
+fn how(summary: &NativeSummary, process: &Process, origin: &Origin, what: &str) -> String {
     match (origin, what) {
-        (Origin::File(file), "symbols") => symbols(target, &file.path),
+        (Origin::File(file), "symbols") => symbols(summary, process, &file.path),
         (Origin::File(_), _) => "build it with -fasynchronous-unwind-tables".to_owned(),
         (_, "symbols") => "a JIT can name its code in /tmp/perf-PID.map".to_owned(),
         _ => "code made at run time has to keep frame pointers".to_owned(),
@@ -120,14 +131,14 @@ fn how(target: &Target, origin: &Origin, what: &str) -> String {
 
 /// How to get names for the functions of a file: debug symbols are found by its
 /// build id, and one without is of no distribution.
-fn symbols(target: &Target, file: &Path) -> String {
-    let objects = target.without_symbols();
+fn symbols(summary: &NativeSummary, process: &Process, file: &Path) -> String {
+    let objects = &summary.without_symbols;
     let name = file.file_name().map(|name| name.to_string_lossy());
     let object = objects
         .iter()
         .find(|object| Some(&*object.name) == name.as_deref());
     let build_id = object.map(|object| &*object.build_id);
-    let package = debug_package(target.process(), file, build_id);
+    let package = debug_package(process, file, build_id);
     match (package, build_id) {
         (Some(package), Some(_)) => format!("{package}, or try --debuginfod"),
         (Some(package), None) => package,

@@ -11,7 +11,8 @@ use firefinch_sampler::{End, Options, Recorder, Target, own_cpu_time};
 use crate::args::{RecordArgs, shown, stacks};
 use crate::debuginfod::Debuginfod;
 use crate::end::{ended_early, say_end};
-use crate::failure::{Failure, NOTHING};
+use crate::failure::{Failure, NOTHING, no_thread};
+use crate::family::family;
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
 use crate::output::Output;
@@ -132,6 +133,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn record(&self, mut target: Target, output: Output) -> Result<ExitCode, Failure> {
         let style = Style {
+            process_roots: self.args.family.subprocesses,
             thread_roots: self.args.threads,
             ..self.args.labels.style()
         };
@@ -149,6 +151,9 @@ impl Job<'_> {
         let pid = target.process().pid();
         let mut recorder =
             Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
+        if self.args.family.subprocesses {
+            recorder = recorder.with_descendants().map_err(no_thread)?;
+        }
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
         let end = recorder.run(&mut |progress| {
@@ -160,7 +165,7 @@ impl Job<'_> {
             }
         });
         line.clear();
-        if self.args.process.pid().is_none() && recorder.looks() == 0 && end == End::Exited {
+        if self.args.process.pid().is_none() && recorder.sums().looks == 0 && end == End::Exited {
             let evidence = "it was gone at the first tick";
             return Err(ended_early(pid, evidence));
         }
@@ -170,7 +175,7 @@ impl Job<'_> {
         let mut profile = recorder.take_profile();
         if let Some(client) = &self.debuginfod {
             self.stop.renew();
-            client.fetch(&recorder.target().without_symbols(), &self.stop);
+            client.fetch(recorder.native_summary(), &self.stop);
             // Even if nothing came: frames of one function are one then.
             recorder.name_again().tell(&mut profile);
         }
@@ -178,9 +183,12 @@ impl Job<'_> {
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
         say_end(end, pid);
         let mut said = summary(&profile, &style);
-        if let Some(quality) = quality(recorder.target()) {
+        let census = recorder.census().map(|census| family(&census));
+        let native = recorder.native_summary();
+        let native = native.map(|native| quality(&native, recorder.target().process()));
+        for more in census.into_iter().chain(native) {
             said.push('\n');
-            said.push_str(&quality);
+            said.push_str(&more);
         }
         self.finish(&profile, &style, &said, output)
     }
@@ -214,7 +222,8 @@ impl Job<'_> {
     fn explain(&self, recorder: &Recorder, attached: Duration) {
         let target = recorder.target();
         let memory = target.memory();
-        let cost = memory.cost();
+        let sums = recorder.sums();
+        let (cost, looks, reuse) = (sums.memory, sums.watch, sums.reuse);
         let python = target.runtime().map_or("no Python".to_owned(), |runtime| {
             format!(
                 "Python {} ({:?}) at {}, found by {}",
@@ -237,8 +246,6 @@ impl Job<'_> {
             milliseconds(attached),
             recorder.execs(),
         );
-        let looks = target.watch_cost();
-        let reuse = recorder.reuse();
         let per_sample = match recorder.sample_count() {
             0 => String::new(),
             samples => {
@@ -254,7 +261,7 @@ impl Job<'_> {
             looks.calls,
             percentage(reuse.same_stacks, reuse.stacks),
             percentage(reuse.same_frames, reuse.frames),
-            target.decoded(),
+            sums.decoded,
             milliseconds(recorder.slowest_tick()),
         );
     }

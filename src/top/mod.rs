@@ -36,7 +36,8 @@ use nix::unistd::Pid;
 use crate::args::{TopArgs, shown, stacks};
 use crate::debuginfod::Debuginfod;
 use crate::end::{ended_early, say_end};
-use crate::failure::{Failure, NOTHING, print};
+use crate::failure::{Failure, NOTHING, no_thread, print};
+use crate::family::family;
 use crate::launch::Launched;
 use crate::limits::raise_open_files;
 use crate::program::title;
@@ -138,10 +139,12 @@ fn watch(
     let pid = target.process().pid();
     let mut recorder =
         Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
+    if args.family.subprocesses {
+        recorder = recorder.with_descendants().map_err(no_thread)?;
+    }
     let controls = Arc::new(Controls::new(whom));
     let app = App::new(args.labels.style(), whom);
-    let (mut feed, view) = begin(app, &controls)
-        .map_err(|error| Failure::new("cannot start a thread", error, "ulimit -u says how many"))?;
+    let (mut feed, view) = begin(app, &controls).map_err(no_thread)?;
     let end = recorder.run(&mut |progress| {
         *progress.whom = controls.whom();
         if controls.is_suspending() {
@@ -154,10 +157,10 @@ fn watch(
         }
     });
     let is_launched = args.process.pid().is_none();
-    let was_seen = recorder.looks() > 0;
+    let was_seen = recorder.sums().looks > 0;
     let profile = recorder.take_profile();
     let elapsed = Duration::from_nanos(profile.meta.duration_ns);
-    let status = Status::of(recorder.target(), &profile, controls.whom(), elapsed);
+    let status = Status::of(recorder.targets(), &profile, controls.whom(), elapsed);
     feed.end(Box::new(Slice { profile, status }));
     let mut app = view.end()?;
     if is_launched && !was_seen && end == End::Exited {
@@ -167,7 +170,7 @@ fn watch(
     say_end(end, pid);
     if let Some(client) = debuginfod {
         stop.renew();
-        if client.fetch(&recorder.target().without_symbols(), stop) > 0 {
+        if client.fetch(recorder.native_summary(), stop) > 0 {
             let named = recorder.name_again();
             app.iter_mut()
                 .for_each(|app| app.rename_functions(named.names()));
@@ -188,8 +191,11 @@ fn watch(
             .with_code(NOTHING));
         }
     }
-    if let Some(quality) = quality(recorder.target()) {
-        eprintln!("{quality}");
+    if let Some(census) = recorder.census() {
+        eprintln!("{}", family(&census));
+    }
+    if let Some(native) = recorder.native_summary() {
+        eprintln!("{}", quality(&native, recorder.target().process()));
     }
     Ok(end)
 }
@@ -218,7 +224,7 @@ impl Feed {
         if self.waiting.is_none() && time >= self.due {
             self.due = time + SLICE;
             let whom = *progress.whom;
-            let status = Status::of(progress.target(), progress.profile(), whom, time);
+            let status = Status::of(progress.targets(), progress.profile(), whom, time);
             let profile = progress.take();
             self.waiting = Some(Box::new(Slice { profile, status }));
         }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use firefinch_cpython::Build;
@@ -23,6 +24,7 @@ pub(super) struct Status {
     /// Whether only one thread at a time can run Python.
     pub(super) has_gil: bool,
     pub(super) threads: usize,
+    pub(super) processes: usize,
     pub(super) whom: Whom,
     /// Since the start of the recording.
     pub(super) elapsed: Duration,
@@ -31,14 +33,30 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn of(target: &Target, profile: &Profile, whom: Whom, elapsed: Duration) -> Self {
-        let runtime = target.runtime();
-        let build = runtime.map(|runtime| runtime.layout().build());
+    pub(super) fn of<'a>(
+        targets: impl Iterator<Item = &'a Target>,
+        profile: &Profile,
+        whom: Whom,
+        elapsed: Duration,
+    ) -> Self {
+        let mut pythons = BTreeSet::new();
+        let (mut has_gil, mut threads, mut processes) = (false, 0, 0);
+        for target in targets {
+            if let Some(runtime) = target.runtime() {
+                pythons.insert(format!("Python {}", runtime.version));
+                let build = runtime.layout().build();
+                has_gil |= matches!(build, Build::Release | Build::Debug);
+            }
+            threads += target.threads().len();
+            processes += 1;
+        }
+        let pythons: Vec<String> = pythons.into_iter().collect();
         Self {
             target: printable(&profile.meta.target),
-            python: runtime.map(|runtime| format!("Python {}", runtime.version)),
-            has_gil: matches!(build, Some(Build::Release | Build::Debug)),
-            threads: target.threads().len(),
+            python: (!pythons.is_empty()).then(|| pythons.join(", ")),
+            has_gil,
+            threads,
+            processes,
             whom,
             elapsed,
             own_cpu: own_cpu_time(),

@@ -69,6 +69,7 @@ fn slice(number: u32, seen: &[Seen<'_>]) -> Slice {
         python: Some("Python 3.11.7".to_owned()),
         has_gil: true,
         threads: 2,
+        processes: 1,
         whom: Whom::default(),
         elapsed: halves(number + 1),
         own_cpu: halves(number + 1) / 100,

@@ -65,13 +65,17 @@ pub(super) fn counts(data: &Data, span: Span) -> String {
     )
 }
 
-/// What the threads do: `14 threads, 1.02 running, GIL held 97.0 %`.
+/// What the threads do: `14 threads in 3 processes, 1.02 running, GIL held 97.0 %`.
 pub(super) fn threads(data: &Data, span: Span) -> String {
     let status = data.status();
     let totals = span.totals(data);
     let s = if status.threads == 1 { "" } else { "s" };
+    let processes = match status.processes {
+        0 | 1 => String::new(),
+        several => format!(" in {} processes", grouped(several as u64)),
+    };
     let mut text = format!(
-        "{} thread{s}, {:.2} running",
+        "{} thread{s}{processes}, {:.2} running",
         grouped(status.threads as u64),
         totals.share(totals.running_ns)
     );

@@ -26,6 +26,7 @@ mod ps;
 mod record;
 mod snapshot;
 mod subinterpreters;
+mod subprocesses;
 mod support;
 mod time;
 mod top;

@@ -95,7 +95,9 @@ fn disown(threads: &[PythonThread], found: &mut [Option<u64>]) {
     }
 }
 
-/// The one place in all descriptors where each holds a tid of its own.
+/// The one place in all descriptors where each holds a tid of its own. In a forked
+/// process those of the parent's other threads are left over, and the thread
+/// states too to 2.7: then each tid has to be in one of them.
 fn find_offset(
     memory: &dyn Memory,
     threads: &[PythonThread],
@@ -114,13 +116,15 @@ fn find_offset(
         return None;
     }
     (0..DESCRIPTOR).step_by(4).find(|offset| {
-        let found: HashSet<_> = descriptors
+        let found: Vec<_> = descriptors
             .iter()
             .filter_map(|bytes| Bytes(bytes).u32(*offset))
             .map(u64::from)
             .filter(|tid| tids.contains(tid))
             .collect();
-        found.len() == descriptors.len()
+        let different: HashSet<_> = found.iter().collect();
+        let most = descriptors.len().min(tids.len());
+        most > 0 && found.len() == most && different.len() == most
     })
 }
 
@@ -141,6 +145,22 @@ mod tests {
             ident,
             native_id: None,
         }
+    }
+
+    /// In a forked process, where threads of the parent are left over that do not exist, the one that does is found.
+    #[test]
+    fn left_over_descriptors() {
+        let mut snapshot = Snapshot::new();
+        for (addr, tid) in [(0x1_0000, 700_u32), (0x2_0000, 901), (0x3_0000, 702)] {
+            let mut bytes = vec![0; DESCRIPTOR];
+            bytes[16..20].copy_from_slice(&901_u32.to_le_bytes());
+            bytes[720..724].copy_from_slice(&tid.to_le_bytes());
+            snapshot.insert(RemoteAddr::new(addr), bytes);
+        }
+        let threads = [0x1_0000, 0x2_0000, 0x3_0000].map(|ident| thread(ident, 0));
+        let mut ids = ThreadIds::default();
+        let found = ids.resolve(&snapshot, &threads, &HashSet::from([901]));
+        assert_eq!(found, [None, Some(901), None]);
     }
 
     /// The offset is the one at which every descriptor holds a tid of its own,

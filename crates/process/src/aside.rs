@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::{self, Pid};
 
@@ -16,6 +19,11 @@ pub(crate) struct Aside {
     visits: u32,
     away: Option<Away>,
 }
+
+/// The threads of ours that have gone. One that samples several processes goes
+/// for one of them at a time: else who comes back first would not know where it
+/// was at the beginning.
+static GONE: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// A thread of ours that has gone.
 #[derive(Debug)]
@@ -51,24 +59,35 @@ impl Aside {
 
     /// To wherever the scheduler likes.
     pub(crate) fn come_back(&mut self) {
-        if let Some(away) = self.away.take()
-            // Unless somebody else has bound us meanwhile.
-            && sched_getaffinity(away.thread) == Ok(away.now)
-        {
+        let Some(away) = self.away.take() else {
+            return;
+        };
+        // Unless somebody else has bound us meanwhile.
+        if sched_getaffinity(away.thread) == Ok(away.now) {
             // Fails only if none of them is left to us.
             let _ = sched_setaffinity(away.thread, &away.before);
         }
+        gone().remove(&away.thread.as_raw());
     }
+}
+
+fn gone() -> MutexGuard<'static, BTreeSet<i32>> {
+    GONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Away {
     /// `None` if we may run nowhere else.
     fn from(at: usize) -> Option<Self> {
         let thread = unistd::gettid();
+        let mut gone = gone();
+        if gone.contains(&thread.as_raw()) {
+            return None;
+        }
         let before = sched_getaffinity(thread).ok()?;
         let mut now = before;
         now.unset(at).ok()?;
         sched_setaffinity(thread, &now).ok()?;
+        gone.insert(thread.as_raw());
         Some(Self {
             thread,
             before,
@@ -127,6 +146,27 @@ mod tests {
             end(&mut aside);
             assert_eq!(allowed(), before);
         }
+    }
+
+    /// Who has gone for one process does not go for another one as well, and is where it was at the beginning however they come back.
+    #[test]
+    fn goes_for_one() {
+        let before = allowed();
+        let cpus = (0..CpuSet::count()).filter(|cpu| before.is_set(*cpu) == Ok(true));
+        if cpus.count() < 2 {
+            return;
+        }
+        let (mut first, mut second) = (Aside::default(), Aside::default());
+        go_away(&mut first);
+        let away = allowed();
+        for _ in 0..SETTLED {
+            second.make_room(sched_getcpu().ok());
+        }
+        assert_eq!(allowed(), away);
+        first.come_back();
+        second.come_back();
+        assert_eq!(allowed(), before);
+        go_away(&mut second);
     }
 
     /// A thread that is on another CPU each time drives nobody away.

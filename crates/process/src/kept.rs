@@ -45,7 +45,7 @@ impl KeptFile {
 
 /// The kernel gives each new file the lowest number that is free (open(2)), so
 /// the number says how many are in use, whoever uses them.
-fn may_keep(file: &File) -> bool {
+pub(crate) fn may_keep(file: &impl AsRawFd) -> bool {
     let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return false;
     };

@@ -8,6 +8,7 @@
 
 mod access;
 mod aside;
+mod children;
 mod container;
 mod desk;
 mod diagnosis;
@@ -42,6 +43,7 @@ mod walk;
 mod watch;
 
 pub use access::AccessError;
+pub use children::{Births, Children, descendants};
 pub use container::{ContainerId, Place};
 pub use diagnosis::{Cause, Diagnosis};
 pub use error::{Errno, OpenError, Step};

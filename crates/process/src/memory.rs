@@ -1,5 +1,6 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::ops::AddAssign;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,13 @@ pub struct Cost {
     pub calls: u64,
     /// Bytes copied.
     pub bytes: u64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.bytes += other.bytes;
+    }
 }
 
 /// The memory of a live process.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::kept;
 use crate::maps::{self, strip_deleted};
 use crate::namespace::proc_is_foreign;
 use crate::procfs::{ProcDir, field};
@@ -151,6 +152,21 @@ impl Process {
                 return exited;
             }
         }
+    }
+
+    /// Whether it has the memory of its parent, as a process has between vfork
+    /// and exec: whatever is read there is of the parent. `false` where that
+    /// cannot be told.
+    pub fn borrows_memory(&self) -> bool {
+        let parent = self
+            .parent
+            .map(|parent| sys::share_memory(self.pid, parent));
+        matches!(parent, Some(Ok(true)))
+    }
+
+    /// Whether descriptors were left for other things when it was opened.
+    pub fn leaves_descriptors(&self) -> bool {
+        kept::may_keep(&*self.dir)
     }
 
     /// What it was exec'ed from.

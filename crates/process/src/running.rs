@@ -3,9 +3,11 @@ use std::os::unix::fs::FileExt;
 
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
+use crate::Pid;
+
 /// How many threads of the whole machine are on a CPU or ready for one now,
-/// the reader among them: the fourth field of `/proc/loadavg`
-/// (fs/proc/loadavg.c, `nr_running`).
+/// the reader among them, and which number was given last: the fourth and fifth
+/// field of `/proc/loadavg` (fs/proc/loadavg.c, `nr_running`).
 #[derive(Debug)]
 pub(crate) struct RunningThreads(File);
 
@@ -20,17 +22,31 @@ impl RunningThreads {
 
     /// The number, at least 1 as we run ourselves.
     pub(crate) fn count(&self) -> Option<usize> {
+        let (count, _) = self.read()?;
+        (count > 0).then_some(count)
+    }
+
+    /// The number that the last process or thread was given that has come, in
+    /// our PID namespace.
+    pub(crate) fn newest(&self) -> Option<Pid> {
+        let (_, newest) = self.read()?;
+        newest
+    }
+
+    fn read(&self) -> Option<(usize, Option<Pid>)> {
         let mut buf = [0; 128];
         let len = self.0.read_at(&mut buf, 0).ok()?;
-        parse(buf.get(..len)?).filter(|count| *count > 0)
+        parse(buf.get(..len)?)
     }
 }
 
 /// `0.20 0.18 0.12 1/80 11206`
-fn parse(text: &[u8]) -> Option<usize> {
-    let field = text.split(|b| *b == b' ').nth(3)?;
-    let count = field.split(|b| *b == b'/').next()?;
-    std::str::from_utf8(count).ok()?.parse().ok()
+fn parse(text: &[u8]) -> Option<(usize, Option<Pid>)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut fields = text.split_ascii_whitespace().skip(3);
+    let count = fields.next()?.split('/').next()?;
+    let newest = fields.next().and_then(|newest| newest.parse().ok());
+    Some((count.parse().ok()?, newest))
 }
 
 #[cfg(test)]
@@ -45,10 +61,12 @@ impl From<File> for RunningThreads {
 mod tests {
     use super::*;
 
-    /// The number before the slash is the one; another text has none.
+    /// The number before the slash and the last are the ones; another text has none.
     #[test]
     fn loadavg_files() {
-        assert_eq!(parse(b"0.20 0.18 0.12 13/80 11206\n"), Some(13));
+        let newest = Pid::new(11206);
+        assert_eq!(parse(b"0.20 0.18 0.12 13/80 11206\n"), Some((13, newest)));
+        assert_eq!(parse(b"0.20 0.18 0.12 13/80 x"), Some((13, None)));
         for bad in [&b""[..], b"0.20 0.18 0.12", b"a b c d/e", b"1 2 3 /4"] {
             assert_eq!(parse(bad), None);
         }

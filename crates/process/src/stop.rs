@@ -151,6 +151,12 @@ impl Stopper {
         outcome.take()
     }
 
+    /// Comes back from where threads were followed to; they are followed anew by
+    /// whoever has them stopped or visited next.
+    pub fn rest(&mut self) {
+        self.follower.leave();
+    }
+
     /// How many threads that did not stop in time are still attached. They are
     /// let go as soon as they can be, without further calls.
     pub fn settle(&mut self) -> usize {

@@ -29,6 +29,22 @@ pub(crate) fn exists(pid: Pid) -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
+/// Whether two processes have one and the same memory, as between vfork and exec.
+/// ENOSYS where the kernel was built without CONFIG_KCMP.
+pub(crate) fn share_memory(one: Pid, other: Pid) -> io::Result<bool> {
+    /// `enum kcmp_type` of include/uapi/linux/kcmp.h.
+    const KCMP_VM: libc::c_long = 1;
+    let none: libc::c_long = 0;
+    // SAFETY: the call takes five integers and touches no memory of ours.
+    let order =
+        unsafe { libc::syscall(libc::SYS_kcmp, one.get(), other.get(), KCMP_VM, none, none) };
+    match order {
+        0 => Ok(true),
+        1.. => Ok(false),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// What `waitid` tells about a thread we trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitEvent {

@@ -92,18 +92,18 @@ fn is_named_after(name: &str, module: &str) -> bool {
 
 /// What a report calls a thread: `thread 4242 "worker-1"`.
 pub fn thread_label(thread: &Thread) -> String {
-    numbered("thread", thread.tid, &thread.name)
+    let Thread { tid, name, .. } = thread;
+    match name.is_empty() {
+        true => format!("thread {tid} (unnamed)"),
+        false => escape(&format!("thread {tid} \"{name}\"")).into_owned(),
+    }
 }
 
-/// What a report calls a process: `process 4242 "python app.py"`.
+/// What a report calls a process: `process 4242: gunicorn`.
 pub fn process_label(process: &Process) -> String {
-    numbered("process", process.pid, &process.name)
-}
-
-fn numbered(kind: &str, number: u32, name: &str) -> String {
-    if name.is_empty() {
-        format!("{kind} {number} (unnamed)")
-    } else {
-        escape(&format!("{kind} {number} \"{name}\"")).into_owned()
+    let Process { pid, name } = process;
+    match name.is_empty() {
+        true => format!("process {pid}"),
+        false => escape(&format!("process {pid}: {name}")).into_owned(),
     }
 }

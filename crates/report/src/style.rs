@@ -17,6 +17,9 @@ pub struct Style {
     pub lines: LineStyle,
     /// Whether labels name files by their full path rather than the short one.
     pub full_filenames: bool,
+    /// Whether each process is a root of its own even if there is only one; several
+    /// always are.
+    pub process_roots: bool,
     /// Whether each thread is a root of its own.
     pub thread_roots: bool,
     /// The title of a picture; that of the recording's target if there is none.

@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
         let mut roots: Vec<_> = seen()
             .map(|(id, thread)| {
                 let mut root = None;
-                if processes.len() > 1 {
+                if processes.len() > 1 || self.style.process_roots {
                     let text = process_label(profile.process(thread.process));
                     root = Some(self.root(root, text));
                 }

@@ -34,6 +34,25 @@ impl NamedLater {
         }
     }
 
+    /// Takes in what is known of another process. Of what is called the same there
+    /// and is something else nothing is known.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (before, after) in other.names {
+            match self.names.entry(before) {
+                Entry::Vacant(entry) => {
+                    entry.insert(after);
+                }
+                Entry::Occupied(entry) if *entry.get() != after => {
+                    entry.remove();
+                }
+                Entry::Occupied(_) => {}
+            }
+        }
+        for (key, now) in other.places {
+            self.place(key, now);
+        }
+    }
+
     fn place(&mut self, key: (Arc<str>, u64), now: Option<NativePlace>) {
         match self.places.entry(key) {
             Entry::Vacant(entry) => {

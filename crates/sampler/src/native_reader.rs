@@ -60,6 +60,11 @@ impl NativeReader {
         &self.memory
     }
 
+    /// Whoever reads from now on may be another thread of ours than until now.
+    pub(crate) fn hand_over(&mut self) {
+        self.stopper.rest();
+    }
+
     /// Gives running threads more time, or less.
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

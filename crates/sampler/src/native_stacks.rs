@@ -75,6 +75,21 @@ impl NativeStacks {
         }
     }
 
+    /// Which frames are shown.
+    pub(crate) fn shown(&self) -> Shown {
+        self.shown
+    }
+
+    /// Whether frames without a name tell their address.
+    pub(crate) fn keeps_addresses(&self) -> bool {
+        self.addresses
+    }
+
+    /// Whether those of the kernel are.
+    pub(crate) fn shows_kernel(&self) -> bool {
+        self.kernel
+    }
+
     /// Why the kernel's frames could not be had, if they could not.
     pub(crate) fn kernel_refused(&self) -> Option<&str> {
         self.reader.as_ref()?.kernel.refused()
@@ -143,6 +158,13 @@ impl NativeStacks {
         self.addresses = keep;
         if let Some(reader) = &mut self.reader {
             reader.native.keep_addresses(keep);
+        }
+    }
+
+    /// Whoever reads them from now on may be another thread of ours than until now.
+    pub(crate) fn hand_over(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.hand_over();
         }
     }
 

@@ -2,10 +2,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::{
-    CodeCache, Gil, Interpreter, ListHeads, MissingField, Motion, Runtime, StackReader, ThreadIds,
+    CodeCache, Gil, Interpreter, ListHeads, MissingField, Motion, PythonThread, Runtime,
+    StackReader, ThreadIds,
 };
 use firefinch_memory::{Memory, ReadError, RemoteAddr};
-use firefinch_process::NsTid;
+use firefinch_process::{NsTid, Tid};
 
 use crate::lost::Lost;
 use crate::paths::ShortPaths;
@@ -33,6 +34,8 @@ pub(crate) struct Python {
     /// interpreter changes them.
     heads: ListHeads,
     names_read: Option<Instant>,
+    /// Whether there are thread states that nobody seemed to run.
+    leftovers: bool,
     /// Whether a thread has no name yet.
     unnamed: bool,
 }
@@ -57,6 +60,7 @@ impl Python {
             holders: Vec::new(),
             heads: ListHeads::default(),
             names_read: None,
+            leftovers: false,
             unnamed: false,
         };
         python.paths = ShortPaths::new(python.sys_path(memory));
@@ -100,9 +104,16 @@ impl Python {
         let threads = threads.into_iter().zip(ids).map(|(python, id)| {
             let id = id.and_then(|id| i32::try_from(id).ok());
             let tid = id.and_then(|id| tids.tid(NsTid::new(id)?));
-            (Some(python), tid)
+            (python, tid)
         });
-        Ok(threads.collect())
+        let mut threads: Vec<_> = threads.collect();
+        self.leftovers = drop_leftovers(&mut threads, tids);
+        Ok(threads.into_iter().map(|(p, tid)| (Some(p), tid)).collect())
+    }
+
+    /// Whether thread states were left out of the list that nobody seemed to run.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.leftovers
     }
 
     /// Follows the list of threads: whose locks there are, and who has no name.
@@ -215,6 +226,26 @@ impl Python {
         let update = thread.stack.update(&mut self.codes, memory, &raw);
         update.map_err(Lost::Code)
     }
+}
+
+/// To 2.7 a forked process keeps the thread states of all its parent's threads.
+/// Where each OS thread is known to run another one, nobody runs these; whether
+/// any were dropped. Of several interpreters in one OS thread, which have the same
+/// ident, none is.
+fn drop_leftovers(
+    threads: &mut Vec<(PythonThread, Option<Tid>)>,
+    tids: &firefinch_process::ThreadIds,
+) -> bool {
+    let of = |(_, tid): &(PythonThread, Option<Tid>)| *tid;
+    let claimed: HashSet<Tid> = threads.iter().filter_map(of).collect();
+    if claimed.len() == threads.len() || !tids.iter().all(|(tid, _)| claimed.contains(&tid)) {
+        return false;
+    }
+    let run = threads.iter().filter(|(_, tid)| tid.is_some());
+    let run: HashSet<u64> = run.map(|(python, _)| python.ident).collect();
+    let before = threads.len();
+    threads.retain(|(python, tid)| tid.is_some() || run.contains(&python.ident));
+    threads.len() < before
 }
 
 fn interpreters(threads: &Threads) -> HashSet<Interpreter> {

@@ -1,15 +1,20 @@
+use std::io;
+use std::iter;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use firefinch_process::{AccessError, Process, Question, sleep_precisely};
 use firefinch_profile::{Meta, Profile};
 
 use crate::clock::{Clock, Tick};
-use crate::lane::Reuse;
 use crate::member::{Absence, Member, nanos};
 use crate::named_later::NamedLater;
+use crate::native_summary::NativeSummary;
+use crate::past::{Past, Sums};
 use crate::target::Target;
+use crate::tree::{Census, Tree};
 
 /// What time samples stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +81,13 @@ pub struct Progress<'a> {
     /// Which threads are sampled from now on.
     pub whom: &'a mut Whom,
     profile: &'a mut Profile,
-    root: &'a mut Member,
+    members: &'a mut Members,
 }
 
 impl Progress<'_> {
-    /// What is recorded.
-    pub fn target(&self) -> &Target {
-        &self.root.target
+    /// All processes that are recorded now.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.members.present().map(|member| &member.target)
     }
 
     /// What has been recorded so far, since it was last [taken](Self::take).
@@ -96,20 +101,25 @@ impl Progress<'_> {
     /// then. In [`Mode::Cpu`] what a thread has used since its last sample goes to
     /// its next one alone.
     pub fn take(&mut self) -> Profile {
-        self.root.leave(self.profile);
+        for member in self.members.all_mut() {
+            member.leave(self.profile);
+        }
         let next = Profile::new(self.profile.meta.clone());
         std::mem::replace(self.profile, next)
     }
 }
 
-/// Looks at a target at every tick and fills a profile.
+/// Looks at a target at every tick, or a process tree, and fills a profile.
 #[derive(Debug)]
 pub struct Recorder {
     options: Options,
     describe: fn(&Process) -> String,
     profile: Profile,
-    root: Member,
-    /// How often the process became another program.
+    members: Members,
+    /// Where the root's descendants come from, if they are recorded.
+    tree: Option<Tree>,
+    past: Past,
+    /// How often a process became another program.
     execs: u32,
     first_sample: Option<Duration>,
     slowest_tick: Duration,
@@ -139,7 +149,13 @@ impl Recorder {
         meta.gil_only = options.whom.gil;
         meta.cpu_time = options.mode == Mode::Cpu;
         Ok(Self {
-            root: Member::new(target, options.blocking)?,
+            members: Members {
+                root: Member::new(target, options.blocking)?,
+                root_is_there: true,
+                others: Vec::new(),
+            },
+            tree: None,
+            past: Past::default(),
             options,
             describe,
             profile: Profile::new(meta),
@@ -149,9 +165,30 @@ impl Recorder {
         })
     }
 
-    /// What is recorded.
+    /// Records the descendants of the process as well, those that there are and
+    /// those that come.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn with_descendants(mut self) -> io::Result<Self> {
+        let tree = Tree::of(&self.members.root.target, self.options.blocking)?;
+        self.tree = Some(tree);
+        Ok(self)
+    }
+
+    /// The first process of what is recorded, which may have ended.
     pub fn target(&self) -> &Target {
-        &self.root.target
+        &self.members.root.target
+    }
+
+    /// All processes that are recorded now.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.members.present().map(|member| &member.target)
+    }
+
+    /// What became of each process, if descendants are recorded.
+    pub fn census(&self) -> Option<Census> {
+        self.tree.as_ref().map(Tree::census)
     }
 
     /// When the first sample was taken, since the start of the recording.
@@ -159,9 +196,18 @@ impl Recorder {
         self.first_sample
     }
 
-    /// How often a target was there to be looked at at a tick.
-    pub fn looks(&self) -> u64 {
-        self.root.looks
+    /// What it has cost so far, and what it brought.
+    pub fn sums(&self) -> Sums {
+        let mut sums = self.past.sums;
+        self.members.all().for_each(|member| sums.add(member));
+        sums
+    }
+
+    /// What native stacks came to so far; `None` if there were none.
+    pub fn native_summary(&self) -> Option<NativeSummary> {
+        let members = self.members.all();
+        let present = members.filter_map(|member| member.target.native_summary());
+        NativeSummary::sum(present.chain(self.past.native.clone()))
     }
 
     /// The longest that one tick's work took.
@@ -169,12 +215,7 @@ impl Recorder {
         self.slowest_tick
     }
 
-    /// How much of the stacks was as before.
-    pub fn reuse(&self) -> Reuse {
-        self.root.lanes.reuse()
-    }
-
-    /// How often the process became another program and was followed.
+    /// How often a process became another program and was followed.
     pub fn execs(&self) -> u32 {
         self.execs
     }
@@ -193,7 +234,11 @@ impl Recorder {
     /// Looks for names of functions once more, as debug information may have come
     /// to be where it is looked for.
     pub fn name_again(&mut self) -> NamedLater {
-        self.root.target.name_again()
+        let mut named = self.past.name_again();
+        for member in self.members.all_mut() {
+            named.extend(member.target.name_again());
+        }
+        named
     }
 
     /// Records until the end; `observe` is called after each tick and whenever
@@ -202,7 +247,7 @@ impl Recorder {
         let interval = Duration::from_secs(1) / self.options.rate.get();
         sleep_precisely();
         // Should that fail, the first tick finds out why.
-        let _ = self.root.target.prepare(PREPARATION);
+        let _ = self.members.root.target.prepare(PREPARATION);
         let mut clock = Clock::start(interval, self.options.duration);
         let end = loop {
             let tick = clock.tick(self.options.duration);
@@ -227,7 +272,9 @@ impl Recorder {
                 break End::Interrupted;
             }
         };
-        self.root.lanes.flush(&mut self.profile);
+        for member in self.members.all_mut() {
+            member.lanes.flush(&mut self.profile);
+        }
         self.profile.miss(clock.unused(self.options.duration));
         self.profile.meta.duration_ns = nanos(clock.elapsed());
         end
@@ -243,7 +290,7 @@ impl Recorder {
             tick,
             whom: &mut self.options.whom,
             profile: &mut self.profile,
-            root: &mut self.root,
+            members: &mut self.members,
         });
         self.profile.meta.idle_threads = self.options.whom.idle;
         self.profile.meta.gil_only = self.options.whom.gil;
@@ -251,20 +298,92 @@ impl Recorder {
     }
 
     fn look(&mut self, tick: Tick) -> Result<(), End> {
-        match self.root.look(&self.options, tick, &mut self.profile) {
-            Ok(()) | Err(Absence::Unreadable) => {}
-            Err(Absence::Ended) => return Err(End::Exited),
-            Err(Absence::Replaced) => self.follow_exec()?,
+        if self.members.root_is_there {
+            let root = &mut self.members.root;
+            let seen = root.look(&self.options, tick, &mut self.profile);
+            self.note_sample(tick, self.members.root.was_sampled());
+            match (seen, &self.tree) {
+                (Ok(()) | Err(Absence::Unreadable), _) => {}
+                (Err(absence), Some(_)) => self.part_with_root(absence),
+                (Err(Absence::Ended), None) => return Err(End::Exited),
+                (Err(Absence::Replaced), None) => self.follow_exec()?,
+            }
         }
-        if self.first_sample.is_none() && self.root.was_sampled() {
+        match self.tree.is_some() {
+            true => self.look_at_descendants(tick),
+            false => Ok(()),
+        }
+    }
+
+    fn note_sample(&mut self, tick: Tick, is_one: bool) {
+        if is_one && self.first_sample.is_none() {
             self.first_sample = Some(tick.time);
+        }
+    }
+
+    fn look_at_descendants(&mut self, tick: Tick) -> Result<(), End> {
+        let Some(tree) = &mut self.tree else {
+            return Ok(());
+        };
+        // Asked first: whoever lives no more may have been found before.
+        let nobody = !self.members.root_is_there
+            && self.members.others.is_empty()
+            && tree.census().alive == 0;
+        for member in tree.newcomers(tick.time) {
+            let process = member.target.process();
+            if process.pid() == self.members.root.target.process().pid() {
+                self.profile.meta.target = (self.describe)(process);
+            }
+            self.members.others.push(member);
+        }
+        if nobody && self.members.others.is_empty() {
+            return Err(End::Exited);
+        }
+        let mut at = 0;
+        while let Some(member) = self.members.others.get_mut(at) {
+            let seen = member.look(&self.options, tick, &mut self.profile);
+            let was_sampled = member.was_sampled();
+            match seen {
+                Ok(()) | Err(Absence::Unreadable) => at += 1,
+                Err(absence) => {
+                    let member = self.members.others.swap_remove(at);
+                    self.part_with(member, absence);
+                }
+            }
+            self.note_sample(tick, was_sampled);
         }
         Ok(())
     }
 
+    /// The root stays where it is, for what is asked of it at the end.
+    fn part_with_root(&mut self, absence: Absence) {
+        self.members.root_is_there = false;
+        self.members.root.lanes.flush(&mut self.profile);
+        self.tell_tree(&Arc::clone(self.members.root.target.process()), absence);
+    }
+
+    fn part_with(&mut self, mut member: Member, absence: Absence) {
+        member.lanes.flush(&mut self.profile);
+        self.tell_tree(member.target.process(), absence);
+        self.past.add(member);
+    }
+
+    fn tell_tree(&mut self, process: &Arc<Process>, absence: Absence) {
+        let Some(tree) = &self.tree else {
+            return;
+        };
+        match absence {
+            Absence::Replaced => {
+                self.execs += 1;
+                tree.lose(process);
+            }
+            Absence::Ended | Absence::Unreadable => tree.has_ended(),
+        }
+    }
+
     /// Waits for the interpreter of the program that a process has become.
     fn follow_exec(&mut self) -> Result<(), End> {
-        let member = &mut self.root;
+        let member = &mut self.members.root;
         match member.target.reattach(EXEC_PATIENCE) {
             Ok(()) => {
                 self.execs += 1;
@@ -275,5 +394,31 @@ impl Recorder {
             Err(_) if member.target.process().is_alive() => Err(End::Replaced),
             Err(_) => Err(End::Exited),
         }
+    }
+}
+
+/// The processes that are recorded.
+#[derive(Debug)]
+struct Members {
+    root: Member,
+    /// It neither has ended nor is about to be attached to anew, and then among
+    /// the others.
+    root_is_there: bool,
+    others: Vec<Member>,
+}
+
+impl Members {
+    fn all(&self) -> impl Iterator<Item = &Member> {
+        iter::once(&self.root).chain(&self.others)
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        iter::once(&mut self.root).chain(&mut self.others)
+    }
+
+    /// Those that can be looked at.
+    fn present(&self) -> impl Iterator<Item = &Member> {
+        let absent = usize::from(!self.root_is_there);
+        self.all().skip(absent)
     }
 }

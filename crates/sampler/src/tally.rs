@@ -63,6 +63,26 @@ impl Tally {
         }
     }
 
+    /// Takes in what was counted of another process.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.quality += &other.quality;
+        self.whole += other.whole;
+        self.partial += other.partial;
+        for (reason, count) in other.alone.by_count() {
+            self.alone.add(reason, count);
+        }
+        self.shown += other.shown;
+        for (origin, (name, count)) in &other.unnamed {
+            let first = || (Arc::clone(name), 0);
+            self.unnamed.entry(origin.clone()).or_insert_with(first).1 += count;
+        }
+        for (function, (origin, count)) in &other.functions {
+            let first = || (origin.clone(), 0);
+            let function = Arc::clone(function);
+            self.functions.entry(function).or_insert_with(first).1 += count;
+        }
+    }
+
     /// Some have a name now, by what stood for it.
     pub(crate) fn rename(&mut self, names: &HashMap<Arc<str>, Arc<str>>) {
         for old in names.keys() {

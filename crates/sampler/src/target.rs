@@ -9,12 +9,11 @@ use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
 use crate::named_later::NamedLater;
-use crate::native::Nameless;
 use crate::native_stacks::NativeStacks;
+use crate::native_summary::NativeSummary;
 use crate::python::Python;
 use crate::search::Search;
 use crate::stack::{Frames, KnownStack, Stack};
-use crate::tally::Tally;
 use crate::thread::TargetThread;
 use crate::threads::Threads;
 
@@ -33,7 +32,23 @@ pub struct Target {
     /// How many threads the system knew when they were listed, and when that
     /// was; `None` if they are to be listed anew.
     listed: Option<(usize, Instant)>,
+    /// Until when threads may be there that are another process's.
+    untidy_until: Option<Instant>,
 }
+
+/// For what a process is attached to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) stacks: Stacks,
+    shown: Shown,
+    kernel: bool,
+    addresses: bool,
+}
+
+/// For so long the threads of one that may just have been forked are looked at
+/// anew: what they were in its parent is there until the interpreter has tidied
+/// up (Modules/posixmodule.c, `PyOS_AfterFork_Child`).
+const TIDYING: Duration = Duration::from_millis(200);
 
 /// A list of threads that is older than this is not trusted.
 const RELIST: Duration = Duration::from_secs(1);
@@ -66,6 +81,67 @@ impl Target {
         Self::of(process, wanted, NativeStacks::default(), found)
     }
 
+    /// What the descendants of this process are attached to for: where nobody has
+    /// asked for native stacks, only a program that has no others has them, and
+    /// what it has started.
+    pub(crate) fn wishes_for_descendants(&self) -> Wishes {
+        Wishes {
+            stacks: match self.wanted {
+                Stacks::PythonOrNative if self.python.is_some() => Stacks::Python,
+                wanted => wanted,
+            },
+            shown: self.native.shown(),
+            kernel: self.native.shows_kernel(),
+            addresses: self.native.keeps_addresses(),
+        }
+    }
+
+    /// Attaches to what may be a fork of another process, and may have nothing of
+    /// its own yet.
+    ///
+    /// # Errors
+    /// As [`Target::attach`].
+    pub(crate) fn attach_descendant(
+        process: &Arc<Process>,
+        wishes: &Wishes,
+    ) -> Result<Self, AttachError> {
+        let found = find_runtime(process, wishes.stacks, Duration::ZERO)?;
+        Self::of_descendant(process, wishes, found)
+    }
+
+    /// The same without looking for an interpreter first.
+    ///
+    /// # Errors
+    /// As [`Target::attach`].
+    pub(crate) fn attach_native_descendant(
+        process: &Arc<Process>,
+        wishes: &Wishes,
+    ) -> Result<Self, AttachError> {
+        Self::of_descendant(process, wishes, (process.memory()?, None))
+    }
+
+    fn of_descendant(
+        process: &Arc<Process>,
+        wishes: &Wishes,
+        found: Found,
+    ) -> Result<Self, AttachError> {
+        let native = NativeStacks::default();
+        let mut target = Self::of(Arc::clone(process), wishes.stacks, native, found)?;
+        target.show(wishes.shown);
+        target.show_kernel(wishes.kernel);
+        target.keep_addresses(wishes.addresses);
+        target.untidy_until = Some(Instant::now() + TIDYING);
+        Ok(target)
+    }
+
+    /// Whether one of its threads is known to be this process's own, or nothing
+    /// speaks for Python.
+    pub(crate) fn has_own_threads(&self) -> bool {
+        let mut threads = self.threads.list().iter();
+        self.python.is_none()
+            || threads.any(|thread| thread.python.is_some() && thread.tid.is_some())
+    }
+
     fn of(
         process: Arc<Process>,
         wanted: Stacks,
@@ -82,6 +158,7 @@ impl Target {
             search: Search::new(),
             native,
             listed: None,
+            untidy_until: None,
         };
         target.prepare_native()?;
         Ok(target)
@@ -147,16 +224,6 @@ impl Target {
         self.native.keep_addresses(keep);
     }
 
-    /// Why the kernel's frames could not be had, if they could not.
-    pub fn kernel_refused(&self) -> Option<&str> {
-        self.native.kernel_refused()
-    }
-
-    /// Why names of code made at run time were not taken, if there were some.
-    pub fn names_refused(&self) -> Option<&str> {
-        self.native.names_refused()
-    }
-
     /// How long a running thread may take to stop for its native stack: 20 ms
     /// unless this is called.
     pub fn set_patience(&mut self, patience: Duration) {
@@ -191,16 +258,21 @@ impl Target {
         Ok(())
     }
 
-    /// How good native stacks were so far; `None` if there were none.
-    pub fn tally(&self) -> Option<Tally> {
-        let tally = self.native.tally();
-        (tally.quality.stacks > 0).then_some(tally)
+    /// Whoever samples it from now on may be another thread of ours than until now.
+    pub(crate) fn hand_over(&mut self) {
+        self.native.hand_over();
     }
 
-    /// Objects of which functions that were shown have no names, those first that
-    /// were met most often.
-    pub fn without_symbols(&self) -> Vec<Nameless> {
-        self.native.without_symbols()
+    /// What native stacks came to so far; `None` if there were none.
+    pub fn native_summary(&self) -> Option<NativeSummary> {
+        let tally = self.native.tally();
+        (tally.quality.stacks > 0).then(|| NativeSummary {
+            tally,
+            with_python: self.python.is_some(),
+            without_symbols: self.native.without_symbols(),
+            kernel_refused: self.native.kernel_refused().map(str::to_owned),
+            names_refused: self.native.names_refused().map(str::to_owned),
+        })
     }
 
     /// Looks for names once more, as debug information may have come to be where
@@ -245,6 +317,12 @@ impl Target {
     /// [`ReadError`] if the interpreter cannot be read any more.
     pub fn refresh(&mut self) -> Result<(), ReadError> {
         self.look_for_python();
+        if let Some(until) = self.untidy_until {
+            self.forget_threads();
+            if Instant::now() >= until {
+                self.untidy_until = None;
+            }
+        }
         let memory = &*self.memory;
         let python = self.python.as_ref();
         if python.is_some_and(|python| python.has_new_threads(memory)) || self.are_others_new() {
@@ -265,9 +343,15 @@ impl Target {
             Some(python) => python.threads(&*self.memory, &self.threads.tids)?,
             None => Vec::new(),
         };
+        if self.untidy_until.is_some() {
+            found.retain(|(_, tid)| tid.is_some());
+        }
         let is_sure = self.listed.is_some();
         if self.is_native() {
             found.splice(0..0, self.threads.others(&self.process, &found));
+        }
+        let has_leftovers = self.python.as_ref().is_some_and(Python::has_leftovers);
+        if self.is_native() || has_leftovers {
             self.listed = Some((count, Instant::now()));
         }
         if !is_sure || !self.threads.are(&found) {
@@ -283,9 +367,11 @@ impl Target {
         Ok(())
     }
 
-    /// Whether threads that Python does not know may have come or gone.
+    /// Whether threads that Python does not know may have come or gone, or a thread
+    /// of a state that nobody seemed to run.
     fn are_others_new(&self) -> bool {
-        if !self.is_native() {
+        let has_leftovers = self.python.as_ref().is_some_and(Python::has_leftovers);
+        if !self.is_native() && !has_leftovers {
             return false;
         }
         let Some((count, when)) = self.listed else {
