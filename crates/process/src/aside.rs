@@ -11,6 +11,10 @@ use nix::unistd::{self, Pid};
 /// thread waits not only for its stop but for all the rest that a sample takes:
 /// of a Python program at 1 kHz 7.7 % of its work was lost, and 2.4 % when we ran
 /// elsewhere.
+///
+/// Where the other CPUs are busy this costs ticks, and is right all the same: of two
+/// with a program on each we missed 5.3 % of ticks instead of 3.7 %, and the thread
+/// lost 1.8 % of its work instead of 6.5 %.
 #[derive(Debug, Default)]
 pub(crate) struct Aside {
     /// Where the thread was last time.

@@ -21,6 +21,11 @@ impl Plan {
     pub(super) fn is_signal_return(&self) -> bool {
         matches!(self, Self::Rule(rule) if rule.signal_frame)
     }
+
+    /// Whether the function may go on elsewhere than where it was called.
+    pub(super) fn may_land(&self) -> bool {
+        matches!(self, Self::Rule(rule) if rule.may_land)
+    }
 }
 
 /// Addresses kept. A Python program under load stands at some hundreds of

@@ -52,11 +52,18 @@ where
             registers.push((register, recovery(rule, section)?));
         }
     }
+    let signal_frame = cie.is_signal_trampoline();
+    let is_told = |(register, recovery): &&(Register, Recovery)| {
+        let is_saved = matches!(recovery, Recovery::AtCfa(_));
+        is_saved && !arch.preserved.contains(*register)
+    };
+    let may_land = !signal_frame && registers.iter().filter(is_told).count() >= 2;
     Ok(Rule {
         cfa,
         pc,
         registers: registers.into(),
-        signal_frame: cie.is_signal_trampoline(),
+        signal_frame,
+        may_land,
         via: Via::UnwindInfo,
     })
 }

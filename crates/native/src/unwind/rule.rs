@@ -19,6 +19,11 @@ pub(crate) struct Rule {
     /// The caller did not call: a signal interrupted it. All its registers
     /// are to be had, and its stack may be elsewhere.
     pub(super) signal_frame: bool,
+    /// The function may go on elsewhere than where it was called: one that uses
+    /// `__builtin_eh_return` saves the registers in which a landing pad is told about
+    /// the exception, which nobody else has to preserve (`EH_RETURN_DATA_REGNO` in
+    /// GCC).
+    pub(super) may_land: bool,
     /// How the caller counts as found.
     pub(super) via: Via,
 }
@@ -66,6 +71,7 @@ impl Rule {
             pc,
             registers: Box::new([]),
             signal_frame: false,
+            may_land: false,
             via: Via::KnownCode,
         }
     }
@@ -81,6 +87,7 @@ impl Rule {
             pc: Recovery::AtCfa(-8),
             registers: registers.into(),
             signal_frame: false,
+            may_land: false,
             via: Via::Code,
         }
     }
@@ -104,6 +111,7 @@ impl Rule {
             pc: Recovery::Undefined,
             registers: Box::new([]),
             signal_frame: false,
+            may_land: false,
             via: Via::Code,
         }
     }
@@ -119,6 +127,7 @@ impl Rule {
             pc: Recovery::AtCfa(pc),
             registers: saved.collect(),
             signal_frame: true,
+            may_land: false,
             via: Via::KnownCode,
         }
     }

@@ -24,6 +24,9 @@ const MAX_DISTANCE: u64 = 16 << 10;
 /// The same for a return address, without a frame pointer to confirm it.
 const MAX_ROOM: u64 = 512;
 
+/// How far above who throws it an exception is looked for to be caught.
+const MAX_LANDING: u64 = 64 << 10;
+
 /// Candidates that are tried.
 const MAX_CANDIDATES: usize = 16;
 
@@ -98,6 +101,34 @@ pub(super) fn return_addresses(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candid
     }
     found.truncate(MAX_CANDIDATES);
     found
+}
+
+/// Where the return address to a frame stands above it: SP after a return by it,
+/// nearest first.
+pub(super) fn returns_by(walk: &mut Walk<'_>, caller: &Frame) -> Vec<u64> {
+    let (pc, sp) = (caller.address.addr().get(), caller.sp.get());
+    let mut found = Vec::new();
+    for at in (sp..sp.saturating_add(MAX_LANDING)).step_by(8) {
+        let Ok(value) = walk.memory.u64(RemoteAddr::new(at)) else {
+            break;
+        };
+        if value & walk.arch.pointer_mask == pc {
+            found.push(at.wrapping_add(8));
+            if found.len() == MAX_CANDIDATES {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Whether a frame may have been called from where the other one stands.
+pub(super) fn may_be_called(walk: &Walk<'_>, frame: &Frame, caller: &Frame) -> bool {
+    is_called_before(
+        walk,
+        running(walk, frame).as_ref(),
+        caller.address.addr().get(),
+    )
 }
 
 fn is_after_call(walk: &Walk<'_>, pc: u64) -> bool {

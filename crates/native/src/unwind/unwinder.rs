@@ -95,6 +95,7 @@ impl Unwinder {
             limit: self.limits.frames as usize,
             cache: &mut self.cache,
             context: &mut self.context,
+            lands: false,
             walk: Walk {
                 arch,
                 modules: &self.modules,
@@ -106,6 +107,9 @@ impl Unwinder {
         if let Some(found) = run.search(status, frames) {
             // What is found may lead to where another has to be looked for.
             status = run.search(found, frames).unwrap_or(found);
+        }
+        if run.lands && run.land(status, registers, frames) {
+            status = Status::Rooted;
         }
         let count = |via| {
             let frames = frames.iter().filter(|frame| frame.via == via);
@@ -126,6 +130,8 @@ struct Run<'a> {
     limit: usize,
     cache: &'a mut Cache,
     context: &'a mut Context,
+    /// Whether a frame is of a function that may go on elsewhere.
+    lands: bool,
     walk: Walk<'a>,
 }
 
@@ -142,6 +148,7 @@ impl Run<'_> {
                 let pc = InstructionPointer::new(frame.address.addr());
                 frame.address = CodeAddress::Instruction(pc);
             }
+            self.lands |= plan.may_land();
             frames.push(frame);
             if frames.len() >= self.limit {
                 return Status::Truncated(Truncation::TooDeep);
@@ -229,6 +236,54 @@ impl Run<'_> {
         let via = Via::Searched;
         let status = self.finish(Frame { via, ..caller }, &mut frames);
         Some(Found { frames, status })
+    }
+
+    /// Finds out whether what seemed to be the callers of libgcc's unwinder are not,
+    /// as it is about to go on where an exception is caught, and if so who are.
+    ///
+    /// `uw_install_context` (unwind-dw2.c, GCC 4 to 15) writes the registers of there
+    /// over those that its function has saved, and at last the return address, which
+    /// then is the one that the catching function's callee has: so SP there is above
+    /// the place from which it was taken. Of a recursive function the nearest frame
+    /// catches, as all others would in the same way. Only what leads to the root is
+    /// believed, and only if the callers did not, or the call there was of another
+    /// function.
+    fn land(&mut self, status: Status, registers: &Registers, frames: &mut Vec<Frame>) -> bool {
+        let may_land = |frame: &Frame| self.plan(frame.address).may_land();
+        let Some(at) = frames.iter().position(may_land) else {
+            return false;
+        };
+        self.walk.registers = *registers;
+        let mut caller = None;
+        for frame in frames.iter().take(at + 1) {
+            let plan = self.cache.get_or_insert(frame.address, || {
+                plan(self.walk.modules, frame.address, self.context)
+            });
+            caller = self.walk.step(frame, plan).ok().flatten();
+        }
+        let (Some(caller), Some(lands)) = (caller, frames.get(at)) else {
+            return false;
+        };
+        if status == Status::Rooted && search::may_be_called(&self.walk, lands, &caller) {
+            return false;
+        }
+        let landing = self.walk.registers;
+        for sp in search::returns_by(&mut self.walk, &caller) {
+            self.walk.registers = landing;
+            self.walk.registers.set(self.walk.arch.stack_pointer, sp);
+            let caller = Frame {
+                sp: RemoteAddr::new(sp),
+                via: Via::Searched,
+                ..caller
+            };
+            let mut rest = Vec::new();
+            if self.finish(caller, &mut rest) == Status::Rooted {
+                frames.truncate(at + 1);
+                frames.append(&mut rest);
+                return true;
+            }
+        }
+        false
     }
 
     fn plan(&mut self, address: CodeAddress) -> &Plan {

@@ -41,8 +41,8 @@ pub struct NativePlace {
     pub module: Arc<str>,
     /// What the code is from; `None` where none is mapped.
     pub origin: Option<Origin>,
-    /// Where that is in its object, if it has no name and [`Native::keep_addresses`]
-    /// (super::Native::keep_addresses) was asked for.
+    /// Where that is in its object, if it has no name and
+    /// [`keep_addresses`](super::Native::keep_addresses) was asked for.
     pub address: Option<u64>,
     /// What the function that is called is to the interpreter.
     pub role: Role,

@@ -6,7 +6,7 @@ use firefinch_sampler::native::NativeStack;
 use crate::program::{build, names, own_names};
 use crate::{LOOKS, assert_rooted};
 
-/// A C++ program that throws and catches without end is found to its root, through the libraries that do it, but where libgcc is about to go on elsewhere: it writes the return address and the registers of there over those of its own frame (`uw_install_context` in unwind-dw2.c, GCC 4 to 15). perf loses 1.0 % of this program's stacks there, firefinch 1.3 %.
+/// A C++ program that throws and catches without end is found to its root, through the libraries that do it, and where libgcc is about to go on elsewhere: it writes the return address and the registers of there over those of its own frame (`uw_install_context` in unwind-dw2.c, GCC 4 to 15), for which perf loses 1.4 % of this program's stacks, and firefinch did 1.2 %. What is left are the last instructions before it goes there.
 #[test]
 fn exceptions() {
     let program = build(&["c++", "-O2", "-g", "-pthread"], "throws.cc").expect("c++");
@@ -42,8 +42,10 @@ fn exceptions() {
             assert_eq!(names[at - 1], "shop::Counter<unsigned int>::step");
         }
     }
-    assert!(good * 100 >= stacks.len() * 97, "{good}");
+    assert!(good * 100 >= stacks.len() * 99, "{good}");
     assert!(throwing > 0 && short <= 1, "{throwing} {short}");
+    let landing = stacks.iter().filter(|stack| stack.outcome.by_search > 0);
+    assert!(landing.count() > 0);
 }
 
 /// Whether the thread is in one of the functions of libgcc that return to where a stack is unwound to.
