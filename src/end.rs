@@ -7,10 +7,14 @@ use firefinch_sampler::End;
 
 use crate::failure::Failure;
 
-/// Says why a recording has ended, if that was not asked for.
-pub(crate) fn say_end(end: End, pid: Pid) {
+/// Says why a recording has ended, if that was not asked for: of a process, or
+/// with its descendants.
+pub(crate) fn say_end(end: End, pid: Pid, with_descendants: bool) {
     match end {
         End::Duration | End::Interrupted => {}
+        End::Exited if with_descendants => {
+            eprintln!("firefinch: process {pid} has ended, and all its descendants");
+        }
         End::Exited => eprintln!("firefinch: process {pid} has ended"),
         End::Replaced => {
             eprintln!("firefinch: process {pid} runs another program now, which is not Python");

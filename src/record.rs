@@ -152,7 +152,9 @@ impl Job<'_> {
         let mut recorder =
             Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
         if self.args.family.subprocesses {
-            recorder = recorder.with_descendants().map_err(no_thread)?;
+            recorder = recorder
+                .with_descendants(self.debuginfod.is_some())
+                .map_err(no_thread)?;
         }
         let mut line = ProgressLine::new();
         let cpu = own_cpu_time();
@@ -181,7 +183,7 @@ impl Job<'_> {
         }
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
-        say_end(end, pid);
+        say_end(end, pid, self.args.family.subprocesses);
         let mut said = summary(&profile, &style);
         let census = recorder.census().map(|census| family(&census));
         let native = recorder.native_summary();

@@ -140,7 +140,9 @@ fn watch(
     let mut recorder =
         Recorder::new(target, title, options).map_err(|error| Failure::access(&error))?;
     if args.family.subprocesses {
-        recorder = recorder.with_descendants().map_err(no_thread)?;
+        recorder = recorder
+            .with_descendants(debuginfod.is_some())
+            .map_err(no_thread)?;
     }
     let controls = Arc::new(Controls::new(whom));
     let app = App::new(args.labels.style(), whom);
@@ -167,7 +169,7 @@ fn watch(
         let evidence = "it was gone at the first tick";
         return Err(ended_early(pid, evidence));
     }
-    say_end(end, pid);
+    say_end(end, pid, args.family.subprocesses);
     if let Some(client) = debuginfod {
         stop.renew();
         if client.fetch(recorder.native_summary(), stop) > 0 {

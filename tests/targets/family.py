@@ -4,7 +4,9 @@ Each line on stdin is a command, and is answered with one:
 
     fork NAME           `forked PID`: a child by fork, busy in `work_NAME`
     pool NAME           `forked PID`: the same by multiprocessing
-    spawn ARGS...       `spawned PID`: a child by subprocess
+    spawn ARGS...       `spawned PID`: a child by subprocess, with a stdin that ends
+                        when this process does
+    tell PID            `told PID`: a line to the stdin of this child
     orphan NAME         `forked PID`: a grandchild whose parent ends at once, when
                         the next line comes
     flock N             `flocked N`: N children that end at once, some at a time
@@ -147,7 +149,7 @@ def read_line():
 
 
 def serve():
-    children, ending = set(), None
+    children, spawned, ending = set(), {}, None
     while True:
         words = read_line()
         if ending:
@@ -167,9 +169,15 @@ def serve():
             children.add(process.pid)
             say("forked", process.pid)
         elif order == "spawn":
-            child = subprocess.Popen(rest, stdin=subprocess.PIPE).pid
-            children.add(child)
-            say("spawned", child)
+            process = subprocess.Popen(rest, stdin=subprocess.PIPE)
+            spawned[process.pid] = process
+            children.add(process.pid)
+            say("spawned", process.pid)
+        elif order == "tell":
+            stdin = spawned[int(rest[0])].stdin
+            stdin.write(b"\n")
+            stdin.flush()
+            say("told", rest[0])
         elif order == "orphan":
             child, parent, go = orphan(rest[0])
             children.add(child)

@@ -12,10 +12,6 @@ use nix::sys::resource::{Resource, getrlimit};
 #[derive(Debug, Default)]
 pub(crate) struct KeptFile(OnceCell<File>);
 
-/// Descriptors that are left for everything else: outputs, mappings and files
-/// of the target that are open for a moment. Of a small limit a third.
-const RESERVE: u64 = 32;
-
 impl KeptFile {
     pub(crate) fn is_open(&self) -> bool {
         self.0.get().is_some()
@@ -45,10 +41,19 @@ impl KeptFile {
 
 /// The kernel gives each new file the lowest number that is free (open(2)), so
 /// the number says how many are in use, whoever uses them.
-pub(crate) fn may_keep(file: &impl AsRawFd) -> bool {
-    let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return false;
-    };
+fn may_keep(file: &File) -> bool {
     let number = u64::try_from(file.as_raw_fd()).unwrap_or(u64::MAX);
-    number < soft - RESERVE.min(soft / 3)
+    number < limit() / 2
+}
+
+/// How many processes may be open at a time if each takes so many descriptors that
+/// it cannot do without. Those have half of all there are, files that are only kept
+/// for being faster the other half.
+pub fn most_processes(descriptors_each: usize) -> usize {
+    let half = usize::try_from(limit() / 2).unwrap_or(usize::MAX);
+    half / descriptors_each.max(1)
+}
+
+fn limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft)
 }

@@ -47,6 +47,7 @@ pub use children::{Births, Children, descendants};
 pub use container::{ContainerId, Place};
 pub use diagnosis::{Cause, Diagnosis};
 pub use error::{Errno, OpenError, Step};
+pub use kept::most_processes;
 pub use list::list;
 pub use maps::{Backing, Device, Mapping, Perms};
 pub use memory::{Cost, Method, ProcessMemory};

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::kept;
 use crate::maps::{self, strip_deleted};
 use crate::namespace::proc_is_foreign;
 use crate::procfs::{ProcDir, field};
@@ -162,11 +161,6 @@ impl Process {
             .parent
             .map(|parent| sys::share_memory(self.pid, parent));
         matches!(parent, Some(Ok(true)))
-    }
-
-    /// Whether descriptors were left for other things when it was opened.
-    pub fn leaves_descriptors(&self) -> bool {
-        kept::may_keep(&*self.dir)
     }
 
     /// What it was exec'ed from.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{Mode, fstatat};
@@ -66,12 +66,6 @@ impl ProcDir {
             numbers.extend(text.and_then(|t| t.parse::<i32>().ok()));
         }
         Ok(numbers)
-    }
-}
-
-impl AsRawFd for ProcDir {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
     }
 }
 

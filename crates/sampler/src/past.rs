@@ -11,7 +11,9 @@ use crate::target::Target;
 pub(crate) struct Past {
     pub(crate) sums: Sums,
     pub(crate) native: Option<NativeSummary>,
-    /// Whose functions may get names at the end.
+    /// Whether functions are to get names at the end.
+    pub(crate) names_later: bool,
+    /// Whose functions may get some.
     nameless: Vec<Target>,
 }
 
@@ -55,7 +57,10 @@ impl Past {
         let known = self.native.as_ref();
         let known = known.map_or(&[][..], |native| &native.without_symbols);
         let mut nameless = native.without_symbols.iter();
-        if self.nameless.len() < MOST && nameless.any(|object| !known.contains(object)) {
+        if self.names_later
+            && self.nameless.len() < MOST
+            && nameless.any(|object| !known.contains(object))
+        {
             self.nameless.push(member.target);
         }
         self.native = NativeSummary::sum(self.native.take().into_iter().chain([native]));

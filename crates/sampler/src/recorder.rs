@@ -166,11 +166,13 @@ impl Recorder {
     }
 
     /// Records the descendants of the process as well, those that there are and
-    /// those that come.
+    /// those that come. If [`name_again`](Self::name_again) is going to be asked for,
+    /// some that have ended are kept for that.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn with_descendants(mut self) -> io::Result<Self> {
+    pub fn with_descendants(mut self, name_again: bool) -> io::Result<Self> {
+        self.past.names_later = name_again;
         let tree = Tree::of(&self.members.root.target, self.options.blocking)?;
         self.tree = Some(tree);
         Ok(self)

@@ -3,11 +3,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use firefinch_process::{Children, Pid, Process};
+use firefinch_process::{Children, Pid, Process, most_processes};
 use nix::time::{ClockId, clock_gettime};
 
 use super::census::{Census, Verdict};
 use super::node::Node;
+use crate::attach::Stacks;
 use crate::member::Member;
 use crate::target::{Target, Wishes};
 
@@ -36,6 +37,7 @@ pub(super) struct Finder {
     /// When searching again would take too much of the time.
     pause_until: Instant,
     is_asked: bool,
+    most: usize,
 }
 
 /// How long nobody has to be asked for a search.
@@ -48,9 +50,26 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// takes a hundredth of a processor.
 const SHARE: u32 = 100;
 
-/// Of so many processes at a time: each takes a few descriptors, some hundred
-/// kilobytes, and its part of every tick.
-pub(super) const MOST: usize = 512;
+/// Of so many processes at a time: each takes some hundred kilobytes, and its part of
+/// every tick.
+const MOST: usize = 512;
+
+/// What a process has open besides files that are only kept: its directory, its
+/// pidfd, its memory, and the load of the machine.
+const DESCRIPTORS: usize = 6;
+
+/// Native stacks take the object files that they are in as well; Python with NumPy
+/// has some thirty, of which not all are ever met.
+const WITH_NATIVE: usize = 32;
+
+/// How many processes are attached to at a time.
+pub(super) fn most(wishes: &Wishes) -> usize {
+    let each = match wishes.stacks {
+        Stacks::Python => DESCRIPTORS,
+        Stacks::PythonOrNative | Stacks::Merged => WITH_NATIVE,
+    };
+    MOST.min(most_processes(each)).max(1)
+}
 
 /// How long to look at things for the first time, which is better not done
 /// while others wait to be sampled.
@@ -81,6 +100,7 @@ impl Finder {
             due: Instant::now(),
             pause_until: Instant::now(),
             is_asked: true,
+            most: most(&root.wishes_for_descendants()),
         };
         finder.publish();
         finder
@@ -145,15 +165,12 @@ impl Finder {
                 {
                     continue;
                 }
-                // A zombie, or gone by now.
-                let Ok(process) = Process::open(pid) else {
-                    continue;
-                };
-                if known + new.len() >= MOST || !process.leaves_descriptors() {
+                if known + new.len() >= self.most {
                     beyond += 1;
                     continue;
                 }
-                new.push(Arc::new(process));
+                // Else a zombie, or gone by now.
+                new.extend(Process::open(pid).ok().map(Arc::new));
             }
             for process in &new {
                 let node = Node::new(Arc::clone(process));
@@ -196,7 +213,9 @@ impl Finder {
                 continue;
             };
             // Whatever cannot be had now is counted when it is missed.
-            let _ = target.prepare(PREPARATION);
+            if node.process.is_alive() {
+                let _ = target.prepare(PREPARATION);
+            }
             target.hand_over();
             match Member::new(target, self.blocking) {
                 // Nobody listens at the end.

@@ -39,11 +39,12 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub fn descendants(root: &Target) -> (Vec<Target>, Census) {
     let wishes = root.wishes_for_descendants();
     let processes = firefinch_process::descendants(root.process()).unwrap_or_default();
+    let most = finder::most(&wishes);
     let mut census = Census {
-        beyond: processes.len().saturating_sub(finder::MOST) as u64,
+        beyond: (processes.len() + 1).saturating_sub(most) as u64,
         ..Census::default()
     };
-    let processes = processes.into_iter().take(finder::MOST);
+    let processes = processes.into_iter().take(most - 1);
     let mut nodes: Vec<Node> = processes
         .map(|process| Node::new(Arc::new(process)))
         .collect();

@@ -32,7 +32,10 @@ struct Attempt {
 }
 
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(2);
-const LAST_PAUSE: Duration = Duration::from_millis(500);
+/// While something is expected: to try takes some 0.2 ms.
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
+/// While nothing is.
+const LONG_PAUSE: Duration = Duration::from_millis(500);
 
 /// Who has no interpreter after this is not starting one.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -98,8 +101,12 @@ impl Node {
             return None;
         }
         let outcome = attempt.make(&self.process, wishes);
+        let longest = match outcome {
+            Outcome::Attached(_) | Outcome::NotYet => SHORT_PAUSE,
+            Outcome::NotPython | Outcome::Refused(_) => LONG_PAUSE,
+        };
         attempt.due = Instant::now() + attempt.pause;
-        attempt.pause = (attempt.pause * 2).min(LAST_PAUSE);
+        attempt.pause = (attempt.pause * 2).min(longest);
         // Who was sampled before an exec stays one that was.
         let was_sampled = self.verdict == Verdict::Sampled;
         let verdict = match outcome {
@@ -152,7 +159,11 @@ impl Attempt {
                     self.judged = Some((exe, Instant::now()));
                     Outcome::NotPython
                 }
-                FindError::NotPython | FindError::NotReady(_) if !is_late => Outcome::NotYet,
+                FindError::NotPython | FindError::NotReady(_) | FindError::Unrecognised(_)
+                    if !is_late =>
+                {
+                    Outcome::NotYet
+                }
                 error => {
                     self.judged = Some((exe, Instant::now()));
                     Outcome::Refused(error.to_string())
