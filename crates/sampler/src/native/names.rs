@@ -28,6 +28,10 @@ pub(super) struct Names {
     keep_addresses: bool,
 }
 
+/// Since when an evaluation loop of CPython tells where on the machine stack it is: in
+/// 3.10 by `CFrame` (`Include/cpython/pystate.h`), later by its frames.
+const LOOPS_SAY_WHERE: (u8, u8) = (3, 10);
+
 /// Named addresses in code made at run time that are kept; a program may make
 /// any number of them.
 const MAX_GENERATED: usize = 65_536;
@@ -159,17 +163,16 @@ impl Names {
         let objects = map.modules.objects();
         let own = self.interpreter.as_ref();
         let own = own.filter(|(origin, _)| origin == module.origin());
-        let starter = located
-            .address
-            .filter(|_| own.is_none() && self.shown != Shown::All);
-        let starter = starter.and_then(|address| {
-            // A C library's debug information is large, and packed.
+        let version = own.map(|(_, version)| *version);
+        let hidden = located.address.filter(|_| self.shown != Shown::All);
+        let hidden = hidden.and_then(|address| {
+            // Debug information is large, and packed.
             let function = self.symbolizer.function(module, address, objects);
-            (Role::elsewhere(&function.name) == Role::Startup).then(|| Arc::new([function]) as _)
+            is_hidden(&function.name, version).then(|| Arc::new([function]) as _)
         });
         let symbols =
-            starter.unwrap_or_else(|| self.symbolizer.resolve(module, located.address, objects));
-        let (roles, role) = roles_of(&symbols, own.map(|(_, version)| *version));
+            hidden.unwrap_or_else(|| self.symbolizer.resolve(module, located.address, objects));
+        let (roles, role) = roles_of(&symbols, version);
         let mut place = NativePlace {
             role,
             roles,
@@ -182,6 +185,20 @@ impl Names {
             place.address = located.address.map(ImageAddress::get);
         }
         (place, located.address.is_some())
+    }
+}
+
+/// Whether a function is left out whatever is inlined into it, in the interpreter of
+/// a version or elsewhere.
+fn is_hidden(function: &str, interpreter: Option<Version>) -> bool {
+    let Some(version) = interpreter else {
+        return Role::elsewhere(function) == Role::Startup;
+    };
+    match Role::in_interpreter(function, version) {
+        Role::Loop | Role::Startup => true,
+        // Unless a loop may be inlined into it, that no more than its name tells of.
+        Role::Machinery => (version.major, version.minor) >= LOOPS_SAY_WHERE,
+        Role::Other => false,
     }
 }
 
