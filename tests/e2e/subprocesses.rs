@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::exec::files_in;
@@ -181,6 +182,26 @@ fn children() {
         }
         let counted = "\n4 processes, 4 sampled\n";
         assert!(run.stderr.contains(counted), "{run:#?}");
+    });
+}
+
+/// A process that calls itself something else goes by that name.
+#[test]
+fn name() {
+    for_every_that("subprocesses-name", is_one_of_few, |python| {
+        let mut family = Family::of(python);
+        let a = family.fork("fork a");
+        let recording = Recording::of(&family.0, &[]);
+        recording.knows(&a);
+        kill(Pid::from_raw(a.parse().unwrap()), Signal::SIGUSR1).unwrap();
+        eventually("the child has another name", || {
+            let comm = fs::read_to_string(format!("/proc/{a}/comm")).unwrap();
+            (comm == "renamed\n").then_some(())
+        });
+        let (collapsed, run) = recording.stop();
+        assert_works(&collapsed, &a, "work_a", &run);
+        let root = format!("process {a}: renamed");
+        assert!(collapsed.stacks.iter().all(|(frames, _)| frames[0] == root));
     });
 }
 

@@ -14,7 +14,7 @@ Each line on stdin is a command, and is answered with one:
     leave               `left PID`: ends this process, and leaves its children to
                         that one, which it has forked and which only waits
 
-NAME is one of a, b and c. The end of stdin ends it with all its children, and so
+NAME is one of a, b and c. At SIGUSR1 a child calls itself `renamed`. The end of stdin ends it with all its children, and so
 does its own, however it comes about; each lives no longer than LIFE. With `--threads N` so many threads wait beside the
 main one from the beginning.
 
@@ -81,9 +81,15 @@ def hold_on(hear):
         pass  # It is there.
 
 
+def rename(*_):
+    with open("/proc/self/comm", "w") as comm:
+        comm.write("renamed")
+
+
 def begin(name, hear):
     groundtruth.limit_life()
     hold_on(hear)
+    signal.signal(signal.SIGUSR1, rename)
     WORK[name]()
 
 

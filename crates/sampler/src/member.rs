@@ -19,6 +19,8 @@ pub(crate) struct Member {
     pub(crate) lanes: Lanes,
     /// In the profile, once it has a sample.
     process: Option<ProcessId>,
+    /// When its name was last asked for.
+    named: Option<Duration>,
     /// The threads to sample at this tick.
     due: Vec<usize>,
     stopper: Option<Stopper>,
@@ -46,6 +48,10 @@ pub(crate) enum Absence {
 /// threads are: not at each tick where ticks are more frequent.
 const HOUSEKEEPING: Duration = Duration::from_millis(10);
 
+/// How often it is seen to that the name is still the same: who forks gives its
+/// children theirs a moment later.
+const NAMING: Duration = Duration::from_millis(200);
+
 /// An interpreter that cannot be read for so many ticks is looked for anew: it
 /// may have been mistaken for one while it was starting.
 const PATIENT_TICKS: u32 = 5;
@@ -62,6 +68,7 @@ impl Member {
             target,
             lanes: Lanes::default(),
             process: None,
+            named: None,
             due: Vec::new(),
             stopper,
             failures: 0,
@@ -100,6 +107,7 @@ impl Member {
             return Err(self.absence(profile));
         }
         self.looks += 1;
+        self.follow_name(tick.time, profile);
         let question = options.question();
         if self.target.look(question) {
             self.expect_change();
@@ -154,6 +162,22 @@ impl Member {
         self.kept_house = Some(time);
         self.failures = 0;
         true
+    }
+
+    /// Has the profile know the process by the name that it has now.
+    fn follow_name(&mut self, time: Duration, profile: &mut Profile) {
+        let Some(process) = self.process else {
+            return;
+        };
+        let age = self.named.map(|then| time.saturating_sub(then));
+        if age.is_some_and(|age| age < NAMING) {
+            return;
+        }
+        self.named = Some(time);
+        let name = name(&self.target);
+        if !name.is_empty() && profile.process(process).name != name {
+            profile.rename_process(process, &name);
+        }
     }
 
     /// The interpreter cannot be read: the process has ended, or become
