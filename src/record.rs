@@ -132,7 +132,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn record(&self, mut target: Target, output: Output) -> Result<ExitCode, Failure> {
-        let style = Style {
+        let mut style = Style {
             process_roots: self.args.family.subprocesses,
             thread_roots: self.args.threads,
             ..self.args.labels.style()
@@ -184,6 +184,9 @@ impl Job<'_> {
         profile.meta.profiler_cpu_ns =
             u64::try_from(own_cpu_time().saturating_sub(cpu).as_nanos()).unwrap_or(0);
         say_end(end, pid, self.args.family.subprocesses);
+        if self.args.family.subprocesses {
+            style.title = Some(format!("{} and its descendants", profile.meta.target));
+        }
         let mut said = summary(&profile, &style);
         let census = recorder.census().map(|census| family(&census));
         let native = recorder.native_summary();

@@ -104,6 +104,31 @@ pub fn process_label(process: &Process) -> String {
     let Process { pid, name } = process;
     match name.is_empty() {
         true => format!("process {pid}"),
-        false => escape(&format!("process {pid}: {name}")).into_owned(),
+        false => {
+            // No stack ends in it: a number at its end is not taken for a count.
+            let mut label = escape(&format!("process {pid}: {name}.x")).into_owned();
+            label.truncate(label.len() - ".x".len());
+            label
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process goes by its number and name as they are, but for what would break a format.
+    #[test]
+    fn processes() {
+        let label = |name: &str| {
+            process_label(&Process {
+                pid: 7,
+                name: name.to_owned(),
+            })
+        };
+        assert_eq!(label("gunicorn"), "process 7: gunicorn");
+        assert_eq!(label("web: worker 0"), "process 7: web: worker 0");
+        assert_eq!(label("a;b\n"), "process 7: a\\x3bb\\n");
+        assert_eq!(label(""), "process 7");
     }
 }

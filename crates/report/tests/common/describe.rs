@@ -115,6 +115,7 @@ impl Reader {
     fn set_style(&mut self, word: &str) {
         match word {
             "threads" => self.style.thread_roots = true,
+            "processes" => self.style.process_roots = true,
             "full" => self.style.full_filenames = true,
             "nolineno" => self.style.lines = LineStyle::None,
             "functions" => self.style.lines = LineStyle::FunctionFirst,
