@@ -423,6 +423,22 @@ fn dump() {
     });
 }
 
+/// A process that was forked by one of several threads has one thread, whatever the
+/// interpreter keeps of the others.
+#[test]
+fn forked_by_a_thread() {
+    for_every_that("subprocesses-threads", is_one_of_some, |python| {
+        let mut family = Family::of(python);
+        let a = family.fork("fork a");
+        eventually("the child is where it works", || {
+            let run = firefinch(["dump", &a]).succeeded();
+            run.stdout.contains("    work_a (").then_some(())
+        });
+        let run = firefinch(["dump", &a]).succeeded();
+        assert_eq!(run.stdout.matches("\nThread ").count(), 1, "{run:#?}");
+    });
+}
+
 /// The live view has the sum of all processes.
 #[test]
 fn top() {
