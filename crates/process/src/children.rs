@@ -33,7 +33,6 @@ impl Children {
             if self.by_search {
                 break;
             }
-            // Asked first whether it lives, its threads may be gone now.
             match listed(parent) {
                 Ok(listed) => children.extend(listed),
                 Err(error) if Errno::from(&error).is_gone() && lists_none() => {

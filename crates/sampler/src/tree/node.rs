@@ -170,10 +170,7 @@ impl Attempt {
                 }
             },
             // Between fork and the end of exec nearly anything may be refused.
-            error if !is_late && !is_denied(&error) => {
-                let _ = error;
-                Outcome::NotYet
-            }
+            error if !is_late && !is_denied(&error) => Outcome::NotYet,
             error => Outcome::Refused(error.to_string()),
         }
     }
