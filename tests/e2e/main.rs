@@ -25,6 +25,7 @@ mod output;
 mod ps;
 mod record;
 mod snapshot;
+mod stacks;
 mod subinterpreters;
 mod subprocesses;
 mod support;

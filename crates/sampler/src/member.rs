@@ -128,8 +128,10 @@ impl Member {
             .filter(|_| !self.target.is_native())
             .map(|stopper| stop_running(stopper, &self.target));
         // Who is wanted must be known before; else the stacks may tell for nothing.
-        if options.whom.gil || !self.target.stacks_tell_gil() {
+        if options.whom.gil {
             self.target.lock_holders();
+        } else if !self.target.stacks_tell_gil() {
+            self.target.lock_holders_lately(tick.time);
         }
         let mut moment = Moment {
             options,

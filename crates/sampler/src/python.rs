@@ -30,6 +30,8 @@ pub(crate) struct Python {
     /// The same, each once: interpreters may share one.
     locks: Vec<Gil>,
     pub(crate) holders: Vec<RemoteAddr>,
+    /// When that was found out, where it is not asked at every look.
+    held_at: Option<Duration>,
     /// The list heads when the threads were listed: a new thread or
     /// interpreter changes them.
     heads: ListHeads,
@@ -43,6 +45,10 @@ pub(crate) struct Python {
 /// Names are looked up again at most this often while some are missing: a
 /// thread has its state a moment before `threading` lists it.
 const NAMES_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Who holds a lock is believed for so long where it only goes with the samples:
+/// shorter than the interval of most recordings, so that those ask at every sample.
+const HELD: Duration = Duration::from_micros(900);
 
 impl Python {
     pub(crate) fn new(memory: &dyn Memory, runtime: Runtime) -> Result<Self, MissingField> {
@@ -58,6 +64,7 @@ impl Python {
             gils: HashMap::new(),
             locks: Vec::new(),
             holders: Vec::new(),
+            held_at: None,
             heads: ListHeads::default(),
             names_read: None,
             leftovers: false,
@@ -167,6 +174,17 @@ impl Python {
     /// The lock that a thread runs Python under.
     pub(crate) fn gil_of(&self, thread: &TargetThread) -> Option<&Gil> {
         self.gils.get(&thread.python.as_ref()?.interpreter.addr)
+    }
+
+    /// Whether it was found out a moment ago who holds a lock; if not, it is now.
+    pub(crate) fn knows_holders(&mut self, time: Duration) -> bool {
+        let knows = self
+            .held_at
+            .is_some_and(|then| time.saturating_sub(then) < HELD);
+        if !knows {
+            self.held_at = Some(time);
+        }
+        knows
     }
 
     /// Finds out who holds a lock now: one thread state for each at most.

@@ -449,6 +449,16 @@ impl Target {
         python.is_some_and(|python| python.stacks_tell_gil)
     }
 
+    /// The same as [`lock_holders`](Self::lock_holders), unless that was found out
+    /// less than a millisecond before: at `time`, of a clock that only goes on.
+    pub(crate) fn lock_holders_lately(&mut self, time: Duration) {
+        if let Some(python) = &mut self.python
+            && !python.knows_holders(time)
+        {
+            python.read_holders(&*self.memory);
+        }
+    }
+
     /// Finds out which thread states hold a lock now: one per lock at most.
     pub fn lock_holders(&mut self) -> &[RemoteAddr] {
         let Some(python) = &mut self.python else {

@@ -1,5 +1,6 @@
 //! What the tests share: interpreters, targets, and readers of the output.
 
+mod alone;
 mod collapsed;
 mod dumped;
 mod interpreter;
@@ -11,6 +12,7 @@ mod tool;
 mod truth;
 mod user;
 
+pub(crate) use alone::alone;
 pub(crate) use collapsed::Collapsed;
 pub(crate) use dumped::{Dump, Thread, full_dump};
 pub(crate) use interpreter::{Interpreter, for_every, for_every_that, is_left_out_without_root};

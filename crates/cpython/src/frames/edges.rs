@@ -38,6 +38,9 @@ pub(super) struct Calls {
 const NAMED: u8 = 3;
 const NAMED_WITHIN: u64 = 1024;
 
+/// Half a second at the usual rates.
+const MANY: u64 = 256;
+
 /// Times that a call must have been observed in each order, within as many.
 const OBSERVED: u8 = 2;
 
@@ -107,8 +110,31 @@ impl Calls {
         self.stacks = self.stacks.wrapping_add(1);
     }
 
+    /// Whether so many stacks were looked at that the functions of a program have
+    /// mostly been met.
+    pub(super) fn has_seen_many(&self) -> bool {
+        self.stacks >= MANY
+    }
+
     /// The caller itself names this callee.
     pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        let place = (caller.code, caller.position);
+        if self.count(caller, callee) >= NAMED || !self.places.contains(&place) {
+            self.add(Some(caller), callee);
+        }
+    }
+
+    /// Both were alive in one copy, where the caller may call anything: learnt
+    /// when it was seen again and again.
+    pub(super) fn met_alive(&mut self, caller: &RawFrame, callee: &RawFrame) {
+        if self.count(caller, callee) >= NAMED {
+            self.add(Some(caller), callee);
+        }
+    }
+
+    /// Counts this call among those that are not known yet: how often it was seen
+    /// lately.
+    fn count(&mut self, caller: &RawFrame, callee: &RawFrame) -> u8 {
         let call = call(Some(caller), callee);
         if self.named.len() >= MAX_KNOWN {
             self.named.clear();
@@ -119,10 +145,7 @@ impl Calls {
             (*times, *since) = (0, now);
         }
         *times = times.saturating_add(1);
-        let place = (caller.code, caller.position);
-        if *times >= NAMED || !self.places.contains(&place) {
-            self.add(Some(caller), callee);
-        }
+        *times
     }
 
     /// This call was seen by a look that may be wrong, if seldom: it is believed

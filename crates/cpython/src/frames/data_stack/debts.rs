@@ -15,6 +15,8 @@ use crate::frames::RawStack;
 #[derive(Debug, Default)]
 pub(super) struct Debts(HashMap<RemoteAddr, u32>);
 
+/// What is not paid back soon was owed by something else than what is there now.
+const MAX_OWED: u32 = 8;
 /// Addresses remembered before starting anew.
 const MAX_DEBTS: usize = 4096;
 
@@ -30,7 +32,8 @@ impl Debts {
             if self.0.len() >= MAX_DEBTS {
                 self.0.clear();
             }
-            *self.0.entry(aim).or_default() += 1;
+            let owed = self.0.entry(aim).or_default();
+            *owed = MAX_OWED.min(*owed + 1);
         } else if newest > aim {
             self.pay(stack);
         }

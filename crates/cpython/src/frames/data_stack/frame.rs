@@ -48,6 +48,9 @@ pub(super) struct Decoded {
     pub(super) entry: bool,
     /// It has returned, from 3.14 on: its code was found by where it stands.
     pub(super) popped: bool,
+    /// It runs code of the interpreter's own, between a class that is called and
+    /// its constructor.
+    pub(super) helper: bool,
 }
 
 impl Decoded {
@@ -129,6 +132,12 @@ impl FrameLayout {
         self.is_entry.is_none()
     }
 
+    /// Whether the oldest frame of each loop names an entry frame as its caller,
+    /// from 3.12 on.
+    pub(super) fn has_entry_frames(&self) -> bool {
+        self.is_entry.is_none()
+    }
+
     /// Where a frame's locals and stack begin, from its own beginning.
     pub(super) fn locals(&self) -> usize {
         self.locals
@@ -181,6 +190,7 @@ impl FrameLayout {
             executing,
             calling,
             popped: false,
+            helper: false,
         })
     }
 }
@@ -193,6 +203,10 @@ pub(super) struct Shapes {
     /// `PyCode_Type`, once seen.
     code_type: Option<RemoteAddr>,
     size: SizeLayout,
+    /// `co_nlocalsplus`.
+    locals: usize,
+    file: usize,
+    name: usize,
     /// `ob_size`: the number of code units.
     units: usize,
     /// Where the bytecode begins within the object.
@@ -211,6 +225,8 @@ pub(super) struct Shape {
     first: RemoteAddr,
     /// The length of the bytecode in bytes.
     len: u64,
+    /// The interpreter made it for itself.
+    pub(super) helper: bool,
 }
 
 #[derive(Debug)]
@@ -219,11 +235,7 @@ enum SizeLayout {
     Stored(usize),
     /// `co_nlocalsplus + co_stacksize` and the frame's own words: 3.11
     /// (`_PyEvalFramePushAndInit`, `Python/ceval.c`).
-    Computed {
-        locals: usize,
-        stack: usize,
-        own: u64,
-    },
+    Computed { stack: usize, own: u64 },
 }
 
 /// Words; a function with more locals and stack than this is no function.
@@ -231,6 +243,10 @@ const MAX_FRAME: u64 = 1 << 21;
 
 /// Bytes of a code unit (`_Py_CODEUNIT`).
 const CODE_UNIT: u64 = 2;
+/// The code between a class and its constructor, `_Py_InitCleanup`
+/// (`Python/specialize.c`, from 3.12 on), has so many code units at most, and
+/// names itself as its file. No code of a program that calls anything is as short.
+const HELPER_UNITS: u64 = 4;
 
 impl Shape {
     /// Whether a frame that stands there can be one of this code object. A
@@ -255,7 +271,6 @@ impl Shapes {
         let size = match layout.get(Field::CodeFramesize) {
             Some(stored) => SizeLayout::Stored(stored),
             None => SizeLayout::Computed {
-                locals: layout.need(Field::CodeNlocalsplus)?,
                 stack: layout.need(Field::CodeStacksize)?,
                 // FRAME_SPECIALS_SIZE: the struct ends with its first local.
                 own: (layout.need(Field::IframeSize)? as u64).saturating_sub(1) / 8,
@@ -266,6 +281,9 @@ impl Shapes {
             object_type: layout.need(Field::ObjectType)?,
             type_name: layout.need(Field::TypeName)?,
             code_type: None,
+            locals: layout.need(Field::CodeNlocalsplus)?,
+            file: layout.need(Field::CodeFilename)?,
+            name: layout.need(Field::CodeName)?,
             units: layout.need(Field::VarSize)?,
             bytecode: layout.need(Field::CodeAdaptive)?,
             known: HashMap::new(),
@@ -300,6 +318,22 @@ impl Shapes {
         Some(is_code)
     }
 
+    /// Whether the frame runs code that the interpreter made for itself.
+    pub(super) fn is_helper(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
+        let Position::Instruction(at, 0) = frame.position else {
+            return false;
+        };
+        // Few other frames stand at the very beginning of their code.
+        let first = frame.code.offset(self.bytecode as u64);
+        let begins = at
+            .checked_sub(first)
+            .is_some_and(|at| at <= HELPER_UNITS * CODE_UNIT);
+        begins
+            && self
+                .get(memory, frame.code)
+                .is_some_and(|shape| shape.helper)
+    }
+
     /// The shape of the frames of `code`; `None` if that is no code object, as
     /// what looks like a frame may be something else.
     pub(super) fn get(&mut self, memory: &dyn Memory, code: RemoteAddr) -> Option<Shape> {
@@ -312,17 +346,20 @@ impl Shapes {
         let word = |offset: usize| memory.read_u32(code.offset(offset as u64)).ok();
         let words = match self.size {
             SizeLayout::Stored(offset) => u64::from(word(offset)?),
-            SizeLayout::Computed { locals, stack, own } => {
-                u64::from(word(locals)?) + u64::from(word(stack)?) + own
+            SizeLayout::Computed { stack, own } => {
+                u64::from(word(self.locals)?) + u64::from(word(stack)?) + own
             }
         };
         if words == 0 || words > MAX_FRAME {
             return None;
         }
+        let units = u64::from(word(self.units)?);
+        let pointer = |offset: usize| memory.read_ptr(code.offset(offset as u64)).ok();
         let shape = Shape {
             size: words * 8,
             first: code.offset(self.bytecode as u64),
-            len: u64::from(word(self.units)?) * CODE_UNIT,
+            len: units * CODE_UNIT,
+            helper: units <= HELPER_UNITS && pointer(self.file)? == pointer(self.name)?,
         };
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();

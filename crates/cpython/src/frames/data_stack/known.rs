@@ -2,7 +2,9 @@ use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
 
+use super::cells::Cells;
 use super::debts::Debts;
+use super::entered::Entered;
 use super::pace::Pace;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
@@ -11,10 +13,16 @@ use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Where the current frame is kept, in 3.11 and 3.12.
-    pub(super) through: RemoteAddr,
+    pub(super) cells: Cells,
     pub(super) interpreter: RemoteAddr,
+    /// Its oldest loop was begun by a frame in the thread state.
+    pub(super) based: bool,
+    /// The current frame of the last look.
+    pub(super) aim: RemoteAddr,
     /// Chunks that frames were in, newest first, and how much of them to copy.
     chunks: Vec<(RemoteAddr, usize)>,
+    /// For how many looks far more was copied of the newest than it had frames.
+    slack: u32,
     outside: Vec<Outside>,
     links: Vec<Link>,
     /// The interpreter's count of code objects, and when it was read.
@@ -23,6 +31,7 @@ pub(super) struct Known {
     pub(super) believed: Vec<RawFrame>,
     pub(super) pace: Pace,
     pub(super) debts: Debts,
+    pub(super) entered: Entered,
 }
 
 /// A frame that lies in no chunk: a generator's, or the interpreter's own.
@@ -52,8 +61,15 @@ pub(super) struct Link {
 pub(super) const MAX_CHUNK: u64 = 64 << 20;
 /// Copied beyond the frames in use: a few calls more.
 const MARGIN: u64 = 512;
-/// Copied needlessly before less is copied.
+/// The newest frames: what is called and returns within some microseconds.
+const NEWEST: usize = 1024;
+/// To copy more than this before the newest frames takes longer than to begin with
+/// them does, a fraction of a microsecond.
+const LENGTHY: usize = 3072;
+/// Copied needlessly before less is copied, and for how many looks in a row: what
+/// recurses needs now more and now less.
 const SLACK: usize = 4096;
+const LONG: u32 = 4096;
 const PAGE: u64 = 4096;
 /// Copied ahead at most; the rest of a longer chain is read when it is met.
 const MAX_CHUNKS: usize = 512;
@@ -65,6 +81,15 @@ impl Known {
     /// What the next look copies after the thread state.
     pub(super) fn chunks(&self) -> &[(RemoteAddr, usize)] {
         &self.chunks
+    }
+
+    /// How far into the newest chunk its newest frames begin, most likely, if what
+    /// lies before takes long to copy.
+    pub(super) fn newest_at(&self) -> Option<usize> {
+        let (chunk, _) = self.chunks.first()?;
+        let at = usize::try_from(self.aim.checked_sub(*chunk)?).ok()?;
+        let skip = at.checked_sub(NEWEST)?;
+        (skip >= LENGTHY).then_some(skip)
     }
 
     /// Whether `addr` lies in what is copied of the chunks.
@@ -111,6 +136,11 @@ impl Known {
         self.links.push(link);
     }
 
+    /// Whether one of the interpreter's own frames was seen there.
+    pub(super) fn was_link(&self, addr: RemoteAddr) -> bool {
+        self.links.iter().any(|link| link.addr == addr)
+    }
+
     pub(super) fn forget_links(&mut self) {
         self.links.clear();
     }
@@ -125,7 +155,8 @@ impl Known {
             return !had;
         };
         // Within the page of the last frame there is nothing unmapped.
-        let page_end = (chunk.get() + used).next_multiple_of(PAGE) - chunk.get();
+        let top = chunk.get().saturating_add(used);
+        let page_end = top.checked_next_multiple_of(PAGE).unwrap_or(top) - chunk.get();
         let wanted = (used + MARGIN).min(page_end);
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
         let used = usize::try_from(used).unwrap_or(usize::MAX);
@@ -136,9 +167,12 @@ impl Known {
             let Some((_, len)) = self.chunks.first_mut() else {
                 return false;
             };
-            let enough = *len >= used && *len <= wanted.saturating_add(SLACK);
-            if !enough {
+            let is_slack = *len > wanted.saturating_add(SLACK);
+            self.slack = if is_slack { self.slack + 1 } else { 0 };
+            let enough = *len >= used;
+            if !enough || self.slack > LONG {
                 *len = wanted;
+                self.slack = 0;
             }
             return enough && newest;
         }
@@ -179,7 +213,7 @@ impl Known {
         self.outside.clear();
         self.links.clear();
         self.codes = None;
-        self.through = RemoteAddr::NULL;
+        self.cells = Cells::default();
     }
 
     /// The oldest frame of the last stack that was believed which lies in the
@@ -223,6 +257,14 @@ mod tests {
         assert!(known.covers(at(0x10000), at(0x10200)));
         assert!(!known.covers(at(0x10000), at(0x10800)));
         assert!(known.covers(at(0x10000), at(0x10800)));
+        // What recurses needs as much again; what does not, no more in the end.
+        assert!(!known.covers(at(0x10000), at(0x12000)));
+        assert!((0..LONG).all(|_| known.covers(at(0x10000), at(0x10100))));
+        assert!(known.covers(at(0x10000), at(0x12000)));
+        assert!((0..LONG).all(|_| known.covers(at(0x10000), at(0x10100))));
+        assert!(known.covers(at(0x10000), at(0x10100)));
+        assert!(!known.covers(at(0x10000), at(0x12000)));
+        (0..=LONG).for_each(|_| assert!(known.covers(at(0x10000), at(0x10800))));
         // Into a new chunk and back again.
         assert!(!known.covers(at(0x20000), at(0x20100)));
         assert_eq!(known.chunks().len(), 2);

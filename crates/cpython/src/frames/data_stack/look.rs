@@ -15,6 +15,9 @@ pub(in crate::frames) struct Look {
     found: Cell<usize>,
     /// The pieces that were copied for the second time.
     second: Span<usize>,
+    /// Which piece of the next look is copied from where on first, and then what
+    /// lies before: the newest frames are at the end of a chunk, and change most.
+    pub(super) begin: Option<(usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -59,14 +62,29 @@ impl Look {
         }
         self.bytes.resize(end, 0);
         let mut rest = self.bytes.as_mut_slice();
-        let mut ranges = Vec::with_capacity(self.parts.len());
-        for part in &self.parts {
+        let mut ranges = Vec::with_capacity(self.parts.len() + 1);
+        let begin = self.begin.take();
+        let begin = begin.filter(|(piece, skip)| {
+            let part = self.parts.get(*piece);
+            part.is_some_and(|part| (1..part.at.len()).contains(skip))
+        });
+        for (index, part) in self.parts.iter().enumerate() {
             let (buf, after) = rest.split_at_mut(part.at.len());
             rest = after;
             let addr = part.start;
-            ranges.push(Range { addr, buf });
+            match begin {
+                Some((piece, skip)) if piece == index => {
+                    let (before, buf) = buf.split_at_mut(skip);
+                    let behind = addr.offset(skip as u64);
+                    ranges.push(Range { addr: behind, buf });
+                    ranges.push(Range { addr, buf: before });
+                }
+                _ => ranges.push(Range { addr, buf }),
+            }
         }
         let filled = memory.read_scattered(&mut ranges);
+        let halves = begin.is_some_and(|(piece, _)| filled > piece);
+        let filled = filled - usize::from(halves);
         self.parts.truncate(filled);
         filled
     }
@@ -79,7 +97,7 @@ impl Look {
         len: usize,
     ) -> Result<(), ReadError> {
         let end = self.parts.last().map_or(0, |part| part.at.end);
-        let len = len.min(MAX_BYTES);
+        let len = len.min(MAX_BYTES.saturating_sub(end));
         self.bytes.resize(end + len, 0);
         let buf = self.bytes.get_mut(end..).unwrap_or_default();
         memory.read(start, buf)?;
@@ -160,5 +178,34 @@ mod tests {
         assert_eq!(look.again(at(0x1000), 8), None);
         assert_eq!(look.take_twice(&memory, &twice[1..], 1..2), 2);
         assert_eq!(look.slice(at(0x2000), 8), None);
+    }
+
+    /// A piece whose end is copied first is found as one; if its beginning cannot
+    /// be read, it was not copied, nor what was planned behind it.
+    #[test]
+    fn the_end_of_a_piece_may_come_first() {
+        let at = RemoteAddr::new;
+        let mut memory = Snapshot::new();
+        memory.insert(at(0x1000), (0..64).collect());
+        memory.insert(at(0x2000), vec![7; 16]);
+        let plan = [(at(0x2000), 8), (at(0x1000), 32), (at(0x2000), 16)];
+        let mut look = Look {
+            begin: Some((1, 24)),
+            ..Look::default()
+        };
+        assert_eq!(look.take(&memory, &plan), 3);
+        let all: Vec<u8> = (0..32).collect();
+        assert_eq!(look.slice(at(0x1000), 32), Some(&all[..]));
+        assert_eq!(look.slice(at(0x2008), 8), Some(&[7; 8][..]));
+        let broken = [(at(0x2000), 8), (at(0xff0), 32), (at(0x2000), 16)];
+        look.begin = Some((1, 16));
+        assert_eq!(look.take(&memory, &broken), 1);
+        assert_eq!(look.slice(at(0x1000), 16), None);
+        // It was for one look, and is nothing at either end of a piece.
+        for begin in [None, Some((0, 0)), Some((0, 8)), Some((9, 1))] {
+            look.begin = begin;
+            assert_eq!(look.take(&memory, &plan), 3);
+            assert_eq!(look.slice(at(0x1000), 32), Some(&all[..]));
+        }
     }
 }

@@ -8,8 +8,10 @@
 //! and are passed over.
 //!
 //! # Why a stack read from a moving thread is true
-//! One call copies `current_frame`, the data stack and the frames outside it,
-//! where they were last time ([`Look`]). Each piece is nearly a moment in time,
+//! One call copies `current_frame`, the data stack, its newest frames first, and the
+//! frames outside it, where they were last time ([`Look`]). To 3.12 each evaluation
+//! loop keeps its own current frame, all of which are copied together ([`cells`]).
+//! Each piece is nearly a moment in time,
 //! but the pieces are 0.4 to 0.8 µs apart, in which a fast program calls and
 //! returns several times. Looking on until it stands still would show what
 //! stands still: of a program that spends 38 % of its time scanning text and
@@ -25,12 +27,18 @@
 //!   copied later shows moments before such stores too often.)
 //! - *What it ran there*, the frame at that address says, whether it executes in
 //!   the copy, waits for what it has called since, or has returned: it keeps its
-//!   code, its place and its caller. (From 3.14 on the code is cleared, but is
-//!   found by the place.)
+//!   code and its caller. (From 3.14 on the code is cleared, but is found by the
+//!   place.) It does not keep the place where it stood but that of its return, so
+//!   it is shown where one of the same function stood that was entered meanwhile
+//!   ([`entered`]).
 //! - *From where it was called*: a caller that has gone on since is put back to
 //!   the place that it must have called from, which its bytecode shows
 //!   ([`program`](super::program)): the last call of that function before where
-//!   it stands now with no jump between, or the only one.
+//!   it stands now with no jump between, or the only one. What lies above such a
+//!   caller may be left from one that lay there before it and called something
+//!   of the same name, so a name is enough only where one function has it.
+//! - *Who has called from C* what runs in a loop that has ended, to which nothing
+//!   leads any more, lies directly below it ([`lost`]).
 //! - *Where something else has taken that memory meanwhile*, the newest frame in
 //!   the copied data stack is shown ([`newest`]), some 0.5 µs later. That befalls
 //!   only threads that return, so for each such frame another thread that enters
@@ -48,12 +56,15 @@
 //! and back: [`Pace`](pace::Pace) tells such looks.
 
 mod belief;
+mod cells;
 mod debts;
+mod entered;
 mod entry;
 mod frame;
 mod known;
 mod look;
 mod loops;
+mod lost;
 mod newest;
 mod pace;
 mod place;
@@ -71,6 +82,7 @@ use super::edges::Calls;
 use super::program::Program;
 use super::{CodeCounter, MAX_FRAMES, Motion, RawFrame, RawStack, StackError, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
+use cells::CELL;
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{FrameLayout, Instructions, Shapes};
 use known::Known;
@@ -113,6 +125,7 @@ struct ChunkLayout {
 /// What one look showed before any frame was decoded.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    thread: RemoteAddr,
     /// The current frame; null when the thread runs no Python.
     current: RemoteAddr,
     /// It was read after everything else, not before.
@@ -294,16 +307,10 @@ impl DataStack {
             turn += 1;
             self.plan.clear();
             // The current frame first, and the newest frames right behind it.
-            let (newest, older) = known.chunks().split_at(known.chunks().len().min(1));
-            if known.through.is_null() {
-                self.plan.push((start, self.entry.span));
-                self.plan.extend(newest);
-            } else {
-                self.plan.push((known.through, 8));
-                self.plan.extend(newest);
-                self.plan.push((start, self.entry.span));
-            }
-            self.plan.extend(older);
+            self.plan.push((start, self.entry.span));
+            self.plan.extend(known.cells.plan());
+            self.look.begin = known.newest_at().map(|skip| (self.plan.len(), skip));
+            self.plan.extend(known.chunks());
             let span = self.frame.span;
             self.plan
                 .extend(known.outside(now).map(|addr| (addr, span)));
@@ -328,14 +335,20 @@ impl DataStack {
             let again = turn < PLANS;
             if current.is_none() {
                 let through = self.entry.through(&entry);
-                late = through.is_some_and(|at| self.look.slice(at, 8).is_none());
+                late = through.is_some_and(|at| self.look.slice(at, CELL).is_none());
                 current = self.current(memory, known, &entry);
             }
             let moved = entry.interpreter != known.interpreter;
             known.interpreter = entry.interpreter;
             let replan = match current {
                 Some(current) if current.is_null() => false,
-                Some(_) => !known.covers(entry.chunk, entry.top) || filled < self.plan.len(),
+                Some(_) if filled < self.plan.len() => {
+                    known.covers(entry.chunk, entry.top);
+                    true
+                }
+                Some(_) => {
+                    !known.covers(entry.chunk, entry.top) && !self.extend(memory, known, entry)
+                }
                 None => true,
             };
             let counted_elsewhere = moved && self.entry.counter_at(entry.interpreter).is_some();
@@ -350,8 +363,10 @@ impl DataStack {
                 let interpreter = entry.interpreter;
                 Some((CodeCounter { interpreter, count }, now))
             });
+            known.aim = current.unwrap_or_default();
             known.codes = count.or(known_codes.filter(|_| !moved));
             return Ok(Seen {
+                thread,
                 current: current.ok_or(StackError::Torn)?,
                 late,
                 through: self.entry.through(&entry),
@@ -364,14 +379,21 @@ impl DataStack {
         }
     }
 
+    /// Copies the newest chunk, of which too little was planned.
+    fn extend(&mut self, memory: &dyn Memory, known: &Known, entry: Entry) -> bool {
+        let newest = known.chunks().first();
+        let newest = newest.filter(|(start, _)| *start == entry.chunk);
+        newest.is_some_and(|(start, len)| self.look.add(memory, *start, *len).is_ok())
+    }
+
     /// The current frame. In 3.11 and 3.12 each loop keeps it in a place of its
     /// own: where that is not the one that was copied, it is read now.
     fn current(&self, memory: &dyn Memory, known: &mut Known, entry: &Entry) -> Option<RemoteAddr> {
         let Some(at) = self.entry.through(entry) else {
             return Some(entry.frame);
         };
-        known.through = at;
-        match self.look.slice(at, 8) {
+        known.cells.meet(at);
+        match self.look.slice(at, CELL) {
             Some(bytes) => Bytes(bytes).ptr(0),
             None => memory.read_ptr(at).ok(),
         }

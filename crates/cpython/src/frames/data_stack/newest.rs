@@ -75,6 +75,21 @@ impl DataStack {
         known: &Known,
         from: RemoteAddr,
     ) -> Option<RemoteAddr> {
+        let newest = self.highest(memory, known, from)?;
+        let bytes = self.look.slice(newest, self.frame.span)?;
+        let newest = self.frame.decode(newest, bytes)?;
+        // One that goes through a generator may wait for it, which lies elsewhere.
+        let waits = !newest.executing && self.resumes(memory, &newest.frame);
+        (!waits).then_some(newest.frame.addr)
+    }
+
+    /// The same, which may wait for a generator.
+    pub(super) fn highest(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        from: RemoteAddr,
+    ) -> Option<RemoteAddr> {
         let bytes = self.look.slice(from, self.frame.span)?;
         let newest = self.frame.decode(from, bytes);
         let mut newest = newest.filter(|frame| !frame.is_cleared())?;
@@ -105,29 +120,39 @@ impl DataStack {
         }
         // Of those above one that called C code nobody says that he waits.
         let newest = best.filter(|best| !best.executing || best.frame == newest.frame)?;
-        // One that goes through a generator may wait for it, which lies elsewhere.
-        let waits = !newest.executing && self.resumes(memory, &newest.frame);
-        (!waits).then_some(newest.frame.addr)
+        Some(newest.frame.addr)
     }
 
-    /// Whether one of the interpreter's own frames, which lies between two
-    /// loops, leads to this caller.
+    /// Whether what lies outside the data stack, entry frames and generators that
+    /// run, leads to this caller.
     fn leads(&self, memory: &dyn Memory, between: RemoteAddr, caller: RemoteAddr) -> bool {
         let mut own = [0; MAX_HEADER];
         let Some(own) = own.get_mut(..self.frame.span) else {
             return false;
         };
-        let bytes = match self.look.slice(between, self.frame.span) {
-            Some(copied) => copied,
-            None if memory.read(between, own).is_ok() => own,
-            None => return false,
-        };
-        let decoded = self.frame.decode(between, bytes);
-        decoded.is_some_and(|frame| frame.internal && frame.previous == caller)
+        let mut addr = between;
+        for _ in 0..MAX_BETWEEN {
+            let bytes = match self.look.slice(addr, self.frame.span) {
+                Some(copied) => copied,
+                None if memory.read(addr, own).is_ok() => own,
+                None => return false,
+            };
+            let Some(frame) = self.frame.decode(addr, bytes) else {
+                return false;
+            };
+            if frame.in_chunk {
+                return false;
+            }
+            addr = frame.previous;
+            if addr == caller || addr.is_null() {
+                return addr == caller;
+            }
+        }
+        false
     }
 
     /// The frame that lies directly above one in the data stack, alive or not.
-    fn above(&mut self, memory: &dyn Memory, frame: &Decoded) -> Option<Decoded> {
+    pub(super) fn above(&mut self, memory: &dyn Memory, frame: &Decoded) -> Option<Decoded> {
         let shape = self.shapes.get(memory, frame.frame.code)?;
         let addr = frame.frame.addr.offset(shape.size);
         let bytes = self.look.slice(addr, self.frame.span)?;
@@ -154,5 +179,8 @@ impl DataStack {
     }
 }
 
+/// Generators and entry frames between two frames of the data stack that are
+/// followed.
+const MAX_BETWEEN: usize = 64;
 /// Calls that are followed upwards; more of them do not begin within a microsecond.
 const MAX_ABOVE: usize = 32;

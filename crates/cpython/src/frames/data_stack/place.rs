@@ -85,31 +85,28 @@ impl DataStack {
         let code = self.program.code(memory, caller.code)?;
         let to = self.program.code(memory, callee.code)?;
         let offset = code.offset_of(now)?;
-        if code.calls_by_name(offset, callee.code, &to) {
+        // Both were alive in one copy.
+        if !moved && code.calls_by_name(offset, callee.code, &to) {
             self.calls.read(caller, callee);
             return Some(caller.position);
         }
         if !moved && !code.is_quiet(offset) && !self.program.calls_python(&code, offset) {
             return None;
         }
-        let mut places: Vec<u32> = code.calls_to(callee.code, &to).collect();
+        // What lies above a caller that has gone on may be what is left of a
+        // call by another one that lay there: a name tells that only if one
+        // function has it.
+        let mut places = Vec::new();
+        if !to.is_generator() && self.calls.has_seen_many() && self.program.is_only(&to) {
+            places.extend(code.calls_to(callee.code, &to));
+        }
         let known = self.calls.sites(caller, callee).iter();
         places.extend(known.filter_map(|site| match site {
             Position::Instruction(at, 0) => code.offset_of(*at),
             _ => None,
         }));
         let place = code.came_from(&mut places, Some(offset))?;
-        let position = Position::Instruction(code.instruction_at(place), 0);
-        if code.calls_by_name(place, callee.code, &to) {
-            self.calls.read(
-                &RawFrame {
-                    position,
-                    ..*caller
-                },
-                callee,
-            );
-        }
-        Some(position)
+        Some(Position::Instruction(code.instruction_at(place), 0))
     }
 
     /// Whether every call that is not known is made where something is called

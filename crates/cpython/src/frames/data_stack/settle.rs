@@ -42,6 +42,9 @@ impl DataStack {
         match found {
             Ok((fit, chain)) => {
                 let mut stack = seen.stack(chain.frames.clone(), &self.loops);
+                if fit == Fit::Below {
+                    self.meet_entered(memory, known, seen.current);
+                }
                 if fit == Fit::Below
                     && !known.debts.is_empty()
                     && let Ok((_, later, mut deeper)) = self.newest_stack(memory, known, seen)
@@ -52,6 +55,9 @@ impl DataStack {
                 }
                 let placed = self.place_all(memory, known, &chain, &mut stack.frames);
                 if placed == Placed::All {
+                    if chain.has_moved(0) {
+                        self.place_left(memory, known, stack.frames.first_mut());
+                    }
                     return Ok(stack);
                 }
                 if placed == Placed::StandingOnly {
@@ -63,12 +69,6 @@ impl DataStack {
         }
         // Something else lies there by now, or where its callers lay.
         let (fit, chain, mut stack) = self.newest_stack(memory, known, seen)?;
-        if let Some(stack) = self.resumed(memory, known, seen, &stack) {
-            return Ok(stack);
-        }
-        if is_elsewhere {
-            return Err(StackError::Torn);
-        }
         let stack = match self.place_all(memory, known, &chain, &mut stack.frames) {
             Placed::All => stack,
             Placed::StandingOnly => {
@@ -76,7 +76,7 @@ impl DataStack {
             }
             Placed::NotAll => return Err(StackError::Torn),
         };
-        if !seen.late {
+        if !seen.late && !is_elsewhere {
             known.debts.owe(seen.current, &stack);
         }
         Ok(stack)
@@ -99,39 +99,6 @@ impl DataStack {
         Ok((fit, chain, stack))
     }
 
-    /// The stack with the generator that was current on top of it, which has
-    /// given up its turn since and so does not name its caller any more.
-    fn resumed(
-        &mut self,
-        memory: &dyn Memory,
-        known: &Known,
-        seen: Seen,
-        stack: &RawStack,
-    ) -> Option<RawStack> {
-        let bytes = self.look.slice(seen.current, self.frame.span)?;
-        let generator = self.frame.decode(seen.current, bytes)?;
-        if self.loops.wanted() {
-            return None;
-        }
-        let is_one = !generator.internal && !generator.in_chunk && !generator.is_cleared();
-        if !is_one || !generator.previous.is_null() {
-            return None;
-        }
-        self.shapes.get(memory, generator.frame.code)?;
-        let caller = *stack.frames.first()?;
-        let position = if self.calls.know_call(&caller, &generator.frame) {
-            caller.position
-        } else {
-            self.place(memory, &caller, &generator.frame, true)?
-        };
-        let mut stack = stack.clone();
-        stack.frames.first_mut()?.position = position;
-        stack.frames.insert(0, generator.frame);
-        let rest = stack.frames.get(1..)?;
-        let unchanged = known.unchanged(rest);
-        self.calls.know(rest, unchanged).then_some(stack)
-    }
-
     /// The frames that lead to `newest`, as the last look copied them.
     fn chain(
         &mut self,
@@ -142,8 +109,11 @@ impl DataStack {
     ) -> Result<(Fit, Chain), StackError> {
         let decoded = self.decode(memory, known, seen, newest)?;
         let fit = self.fit(memory, known, &decoded);
-        let chain = self.follow(memory, known, seen, newest)?;
+        let mut chain = self.follow(memory, known, seen, newest)?;
         known.age();
+        if fit == Fit::Unmarked {
+            chain.doubt_newest();
+        }
         // A frame that is just being pushed has the code of the new one, and the
         // place of the one that lay there before.
         let shape = self.shapes.get(memory, decoded.frame.code);
@@ -205,9 +175,15 @@ impl DataStack {
             }
             last = Some((fit, chain));
         }
-        match was_alive && self.may_call(memory, known, &first.frames) {
-            true => Ok(stack),
-            false => Err(StackError::Torn),
+        if !was_alive || !self.may_call(memory, known, &first.frames) {
+            return Err(StackError::Torn);
         }
+        // Seen like that again and again, they are known.
+        for (callee, caller) in first.frames.iter().zip(first.frames.iter().skip(1)) {
+            if !self.calls.know_call(caller, callee) {
+                self.calls.met_alive(caller, callee);
+            }
+        }
+        Ok(stack)
     }
 }

@@ -4,7 +4,7 @@ use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use super::frame::{Decoded, Instructions};
 use super::known::{Known, Link, MAX_CHUNK};
-use super::{DataStack, Seen};
+use super::{DataStack, MAX_THREAD_STATE, Seen};
 use crate::frames::{RawFrame, StackError, Steps};
 
 /// The newest frames, which may have called or returned while they were copied.
@@ -33,6 +33,11 @@ impl Chain {
     /// Whether the caller of this frame may not stand where it called from.
     pub(super) fn has_moved(&self, callee: usize) -> bool {
         self.moved & bit(callee) != 0
+    }
+
+    /// The newest frame may have returned when it was copied.
+    pub(super) fn doubt_newest(&mut self) {
+        self.moved |= bit(0);
     }
 
     /// Whether the caller of this frame has called it in its own loop.
@@ -65,8 +70,10 @@ impl DataStack {
         let mut between: Option<Link> = None;
         let mut expected: Option<Option<RawFrame>> = None;
         let mut steps = Steps::default();
+        let mut oldest = newest;
         while !addr.is_null() {
             steps.count(addr)?;
+            oldest = addr;
             if let Some(link) = known.link(addr, frames.last(), seen.at) {
                 known.meet_outside(addr);
                 self.loops.meet_entry(frames.len(), addr, link.previous);
@@ -75,13 +82,32 @@ impl DataStack {
                 addr = link.previous;
                 continue;
             }
-            let decoded = self.decode(memory, known, seen, addr)?;
+            let decoded = self.decode(memory, known, seen, addr);
+            let under = callee.filter(|callee| callee.in_chunk);
+            if let Some(under) = under
+                && known.was_link(addr)
+                && !decoded.is_ok_and(|decoded| decoded.internal)
+                && !self.loops.wanted()
+            {
+                // The loop has ended since, and something else is there.
+                moved |= bit(frames.len().saturating_sub(1));
+                let below = self.below(memory, known, seen, under.frame.addr);
+                addr = below.ok_or(StackError::Garbage(addr))?;
+                callee = None;
+                continue;
+            }
+            let decoded = decoded?;
+            // It has been pushed and not begun: the loop sets it. (To 3.11 the
+            // oldest frame has none.)
+            if decoded.in_chunk && decoded.previous.is_null() && self.frame.has_entry_frames() {
+                return Err(StackError::Garbage(addr));
+            }
             let floats = decoded.internal || !decoded.in_chunk;
             if floats {
                 known.meet_outside(addr);
             }
-            // A generator that has stopped since has no caller any more; what
-            // runs in one was called by somebody.
+            // A generator that has given up its turn since names its caller no
+            // more; what runs in one was called by somebody.
             if floats && !decoded.internal && decoded.previous.is_null() {
                 return Err(StackError::Garbage(addr));
             }
@@ -101,7 +127,9 @@ impl DataStack {
             if decoded.popped {
                 moved |= bit(index);
             }
-            if decoded.internal {
+            if decoded.helper {
+                // Nobody wrote it.
+            } else if decoded.internal {
                 self.loops.meet_entry(frames.len(), addr, decoded.previous);
                 between = Some(Link {
                     addr,
@@ -131,6 +159,14 @@ impl DataStack {
             callee = Some(decoded);
             addr = decoded.previous;
         }
+        // One that is just being made names no caller either; but what has begun in
+        // the thread state, from 3.15 on, ends there.
+        let inside = oldest.checked_sub(seen.thread);
+        let inside = inside.is_some_and(|inside| inside < MAX_THREAD_STATE);
+        if known.based && !inside {
+            return Err(StackError::Garbage(oldest));
+        }
+        known.based = inside;
         if let Some(link) = between {
             known.meet_link(link);
         }
@@ -169,6 +205,7 @@ impl DataStack {
             decoded.frame.code = code.ok_or(StackError::Garbage(addr))?;
             decoded.popped = true;
         }
+        decoded.helper = decoded.in_chunk && self.shapes.is_helper(memory, &decoded.frame);
         Ok(decoded)
     }
 

@@ -11,7 +11,7 @@ mod opcodes;
 use std::sync::Arc;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use self::adaptive::Adaptive;
 use self::calls::{CallInstruction, Calls, Symbol};
@@ -27,8 +27,8 @@ pub(super) struct Program {
     offsets: Offsets,
     bytecode: Bytecode,
     codes: HashMap<RemoteAddr, Arc<Code>>,
-    /// The names of all of them.
-    names: HashSet<String>,
+    /// The names of all of them, and how many have each.
+    names: HashMap<String, usize>,
 }
 
 /// How bytecode is written, and where it lies in a code object.
@@ -260,7 +260,7 @@ impl Program {
             },
             bytecode,
             codes: HashMap::new(),
-            names: HashSet::new(),
+            names: HashMap::new(),
         })
     }
 
@@ -279,8 +279,11 @@ impl Program {
             self.names.clear();
         }
         let code = Arc::new(self.read(memory, addr, &bytes, identity)?);
-        self.names.insert(code.name.clone());
-        self.codes.insert(addr, code.clone());
+        *self.names.entry(code.name.clone()).or_default() += 1;
+        let before = self.codes.insert(addr, code.clone());
+        if let Some(count) = before.and_then(|before| self.names.get_mut(&before.name)) {
+            *count = count.saturating_sub(1);
+        }
         Some(code)
     }
 
@@ -301,11 +304,16 @@ impl Program {
         })
     }
 
+    /// Whether no other function of this one's name was met.
+    pub(super) fn is_only(&self, code: &Code) -> bool {
+        self.names.get(&code.name).is_none_or(|count| *count <= 1)
+    }
+
     /// Whether the instruction at `offset` calls a function of a name that some
     /// code object has.
     pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
         match code.site(offset).map(|site| &site.callee) {
-            Some(Callee::Named(name)) => self.names.contains(&**name),
+            Some(Callee::Named(name)) => self.names.get(&**name).is_some_and(|count| *count > 0),
             Some(Callee::Code(_)) => true,
             Some(Callee::Unknown) | None => false,
         }

@@ -1,0 +1,75 @@
+//! Where frames stand that have just been entered, or just been left.
+//!
+//! A frame that returns while it is copied is shown, as it was current a moment
+//! before; but it stands at its return by then, wherever it stood at that moment.
+//! Shown like that, the last line of a short function would have a quarter of its
+//! time. Others of the same function are entered meanwhile and not shown, as they
+//! were not current yet: as many, and for as long. So the places of those take
+//! the place of these: the ones are seen in the first half microsecond of their
+//! lives where the others would be missing in it.
+
+use firefinch_memory::{Memory, RemoteAddr};
+use hashbrown::HashMap;
+
+use super::DataStack;
+use super::known::Known;
+use crate::frames::{Position, RawFrame};
+
+/// Where a frame of each function stood that was seen just after it was entered.
+#[derive(Debug, Default)]
+pub(super) struct Entered(HashMap<RemoteAddr, Position>);
+
+/// Functions remembered before starting anew.
+const MAX_CODES: usize = 1 << 14;
+/// Frames that are entered within a microsecond.
+const MAX_ABOVE: usize = 8;
+
+impl DataStack {
+    /// Takes in what lies above the current frame, which was entered while it
+    /// was copied.
+    pub(super) fn meet_entered(&mut self, memory: &dyn Memory, known: &mut Known, at: RemoteAddr) {
+        let bytes = self.look.slice(at, self.frame.span);
+        let Some(mut below) = bytes.and_then(|bytes| self.frame.decode(at, bytes)) else {
+            return;
+        };
+        for _ in 0..MAX_ABOVE {
+            let Some(above) = self.above(memory, &below) else {
+                return;
+            };
+            let shape = self.shapes.get(memory, above.frame.code);
+            let is_whole = shape.is_some_and(|shape| shape.has(above.frame.position));
+            let lives = match self.frame.marks_executing() {
+                true => above.executing || above.calling,
+                false => !self.returns.is_at(memory, &above.frame),
+            };
+            if above.previous != below.frame.addr || !is_whole || !lives {
+                return;
+            }
+            let entered = &mut known.entered.0;
+            if entered.len() >= MAX_CODES {
+                entered.clear();
+            }
+            entered.insert(above.frame.code, above.frame.position);
+            if above.executing {
+                return;
+            }
+            below = above;
+        }
+    }
+
+    /// Makes a newest frame that has returned stand where one like it stood
+    /// that was entered meanwhile.
+    pub(super) fn place_left(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        newest: Option<&mut RawFrame>,
+    ) {
+        if let Some(newest) = newest
+            && self.returns.is_at(memory, newest)
+            && let Some(place) = known.entered.0.get(&newest.code)
+        {
+            newest.position = *place;
+        }
+    }
+}
