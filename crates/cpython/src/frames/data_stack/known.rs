@@ -124,8 +124,15 @@ impl Known {
         self.links.iter().find(here).copied()
     }
 
-    /// The interpreter's own frame at `link.addr` was read.
+    /// The interpreter's own frame at `link.addr` was read. What it leads to is not
+    /// believed where a generator is at either end: those come and go in the same
+    /// memory.
     pub(super) fn meet_link(&mut self, link: Link) {
+        let ends = [link.callee, link.caller].into_iter().flatten();
+        if ends.into_iter().any(|frame| !self.is_in_chunk(frame.addr)) {
+            self.links.retain(|known| known.addr != link.addr);
+            return;
+        }
         if let Some(known) = self.links.iter_mut().find(|known| known.addr == link.addr) {
             *known = link;
             return;
