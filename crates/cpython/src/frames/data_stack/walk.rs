@@ -9,6 +9,9 @@ use crate::frames::{RawFrame, StackError, Steps};
 
 /// The newest frames, which may have called or returned while they were copied.
 const MOVING: usize = 4;
+/// Of so many newest frames the loop may have ended meanwhile. Looking for a caller
+/// takes as long as the stack is deep, so a hostile one may not ask for it each time.
+const ENDED: usize = 64;
 /// Chunks of one thread: more than [`crate::MAX_FRAMES`] frames fill.
 const MAX_CHUNKS: usize = 1 << 13;
 
@@ -88,6 +91,7 @@ impl DataStack {
                 && known.was_link(addr)
                 && !decoded.is_ok_and(|decoded| decoded.internal)
                 && !self.loops.wanted()
+                && frames.len() < ENDED
             {
                 // The loop has ended since, and something else is there.
                 moved |= bit(frames.len().saturating_sub(1));
