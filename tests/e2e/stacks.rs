@@ -125,10 +125,27 @@ fn constructors() {
     });
 }
 
+/// Properties, subscripts, attributes that are asked for, and calls with other
+/// arguments than those in their places are calls as well, at their lines.
+#[test]
+fn implicit() {
+    for_every_that("stacks-implicit", is_new, |python| {
+        let (possible, collapsed, run) = recorded(python, "implicit", &[]);
+        possible.assert_of(&collapsed, &run, 0.0);
+        possible.assert_all(&collapsed);
+    });
+}
+
 /// The same of all these with --blocking, which sees every function.
 #[test]
 fn blocking() {
-    for kind in ["methods", "generators", "callbacks", "constructors"] {
+    for kind in [
+        "methods",
+        "generators",
+        "callbacks",
+        "constructors",
+        "implicit",
+    ] {
         for_every_that(
             &format!("stacks-{kind}-blocking"),
             is_one_of_few,

@@ -140,6 +140,48 @@ def constructors(cycles):
         x = p.x ^ 1
 
 
+class Box(object):
+    @property
+    def size(self):
+        x = 1
+        x = x ^ 2
+        return x
+
+    def __getitem__(self, x):
+        x = x ^ 1
+        x = x ^ 2
+        return x
+
+
+class Veil(object):
+    def __getattribute__(self, name):
+        x = name
+        x = x is name
+        return x
+
+
+def positional(x, y):
+    x = x ^ y
+    x = x ^ 1
+    return x
+
+
+def named(x, y):
+    x = x ^ y
+    x = x ^ 2
+    return x
+
+
+def implicit(cycles):
+    box, veil, both = Box(), Veil(), (1, 2)
+    for _ in cycles:
+        x = box.size
+        x = box[x] ^ x
+        x = veil.hidden
+        x = positional(*both)
+        x = named(y=x, x=x)
+
+
 def leaf(x):
     x = x ^ 1 ^ 2 ^ 3
     x = x ^ 4 ^ 5 ^ 6
@@ -156,7 +198,7 @@ def lines(cycles):
         x = leaf(x)
 
 
-KINDS = dict((k.__name__, k) for k in (methods, generators, callbacks, constructors, lines))
+KINDS = dict((k.__name__, k) for k in (methods, generators, callbacks, constructors, implicit, lines))
 
 
 def trace(frame, event, argument):

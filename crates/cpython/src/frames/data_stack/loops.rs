@@ -41,6 +41,11 @@ impl Loops {
         self.wanted
     }
 
+    /// Whether the oldest loop of a thread has an entry frame in the thread state.
+    pub(super) fn has_base(&self) -> bool {
+        self.has_base
+    }
+
     /// Another stack is followed.
     pub(super) fn clear(&mut self) {
         self.found.clear();

@@ -42,13 +42,12 @@ impl DataStack {
             if self.calls.know_call(caller, &callee) {
                 continue;
             }
-            let moved = chain.has_moved(index);
+            // One that stands where it pushes no frame has gone on as well.
+            let moved = chain.has_moved(index)
+                || (chain.is_inlined(index) && self.cannot_push(memory, caller, &callee));
             match self.place(memory, caller, &callee, moved) {
                 Some(position) => caller.position = position,
                 None if moved => return Placed::NotAll,
-                None if chain.is_inlined(index) && self.is_quiet(memory, caller) => {
-                    return Placed::NotAll;
-                }
                 None => placed = Placed::StandingOnly,
             }
         }
@@ -66,7 +65,7 @@ impl DataStack {
         pairs.any(|(callee, caller)| {
             index.next().is_some_and(|index| chain.is_inlined(index))
                 && !self.calls.know_call(caller, callee)
-                && self.is_quiet(memory, caller)
+                && self.cannot_push(memory, caller, callee)
         })
     }
 
@@ -85,8 +84,10 @@ impl DataStack {
         let code = self.program.code(memory, caller.code)?;
         let to = self.program.code(memory, callee.code)?;
         let offset = code.offset_of(now)?;
-        // Both were alive in one copy.
-        if !moved && code.calls_by_name(offset, callee.code, &to) {
+        let is_only = self.calls.has_seen_many() && self.program.is_only(&to);
+        // Both were alive in one copy; where other functions have that name too, one
+        // of them may be left from a moment before.
+        if !moved && is_only && code.calls_by_name(offset, callee.code, &to) {
             self.calls.read(caller, callee);
             return Some(caller.position);
         }
@@ -97,7 +98,7 @@ impl DataStack {
         // call by another one that lay there: a name tells that only if one
         // function has it.
         let mut places = Vec::new();
-        if !to.is_generator() && self.calls.has_seen_many() && self.program.is_only(&to) {
+        if !to.is_generator() && is_only {
             places.extend(code.calls_to(callee.code, &to));
         }
         let known = self.calls.sites(caller, callee).iter();
@@ -126,6 +127,33 @@ impl DataStack {
             self.calls.know_call(caller, callee)
                 || (!Self::crosses(known, caller, callee)
                     && self.calls_unnamed(memory, caller, callee))
+        })
+    }
+
+    /// Whether some caller, at a call that is not known, calls this one by its name
+    /// elsewhere only: then it is rather that copy which is wrong.
+    pub(super) fn names_elsewhere(
+        &mut self,
+        memory: &dyn Memory,
+        chain: &Chain,
+        frames: &[RawFrame],
+    ) -> bool {
+        let pairs = frames.iter().zip(frames.iter().skip(1));
+        let mut unknown = pairs
+            .enumerate()
+            .filter(|(_, (callee, caller))| !self.calls.know_call(caller, callee));
+        unknown.any(|(index, (callee, caller))| {
+            let Position::Instruction(at, 0) = caller.position else {
+                return false;
+            };
+            let code = self.program.code(memory, caller.code);
+            let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
+                return false;
+            };
+            let here = code.offset_of(at);
+            chain.is_inlined(index)
+                && !here.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
+                && code.calls_to(callee.code, &to).next().is_some()
         })
     }
 
@@ -167,5 +195,18 @@ impl DataStack {
         };
         let offset = code.offset_of(at);
         offset.is_none_or(|offset| code.is_quiet(offset))
+    }
+
+    /// Whether the caller stands where it cannot call this in its own loop.
+    fn cannot_push(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
+        let Position::Instruction(at, 0) = caller.position else {
+            return false;
+        };
+        let code = self.program.code(memory, caller.code);
+        let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
+            return false;
+        };
+        let offset = code.offset_of(at);
+        offset.is_none_or(|offset| !code.can_push(offset, &to))
     }
 }

@@ -139,6 +139,7 @@ impl DataStack {
             return Ok(stack);
         }
         let was_alive = chain.stands() && fit != Fit::Unmarked;
+        let is_likely = !self.names_elsewhere(memory, &chain, &stack.frames);
         let first = chain.clone();
         // What the look before showed, to learn calls from.
         let is_quick = seen.speed == Speed::Prompt;
@@ -166,7 +167,7 @@ impl DataStack {
                 let needs_proof = |a: &RawFrame, b: &RawFrame| standing < STANDING && crosses(a, b);
                 self.calls.learn(&before.frames, &chain.frames, needs_proof);
             }
-            if self.calls.may_be_new(&stack.frames, &chain.frames, crosses) {
+            if is_likely && self.calls.may_be_new(&stack.frames, &chain.frames, crosses) {
                 return Ok(stack);
             }
             self.believes(memory, known, seen, fit, &chain.frames);

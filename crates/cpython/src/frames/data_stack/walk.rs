@@ -167,6 +167,7 @@ impl DataStack {
         // the thread state, from 3.15 on, ends there.
         let inside = oldest.checked_sub(seen.thread);
         let inside = inside.is_some_and(|inside| inside < MAX_THREAD_STATE);
+        let inside = inside && self.loops.has_base();
         if known.based && !inside {
             return Err(StackError::Garbage(oldest));
         }

@@ -29,8 +29,14 @@ pub(super) struct Row {
 pub(super) enum Role {
     /// It may push a frame, or not.
     Plain,
-    /// It never pushes one.
+    /// It never pushes one, nor runs Python otherwise.
     Quiet,
+    /// It may run Python, but by C code, in a loop of its own.
+    Outside,
+    /// The same, but for one argument.
+    Operates {
+        subscript: u32,
+    },
     /// The high bits of the next one's argument (`EXTENDED_ARG`).
     Extends,
     /// It goes on there or with the next.
@@ -140,6 +146,9 @@ impl Adaptive {
             }
             if instruction.is_quiet() {
                 calls.quiet.insert(instruction.start);
+            }
+            if instruction.is_outside() {
+                calls.outside.insert(instruction.start);
             }
         }
         for (index, instruction) in instructions.iter().enumerate() {
@@ -272,6 +281,15 @@ impl Instruction {
             Role::Prepares,
         ];
         quiet.contains(&self.role) || matches!(self.role, Role::Branches(_) | Role::Jumps(_))
+    }
+
+    /// Whether it runs Python in a loop of its own only, if at all.
+    fn is_outside(&self) -> bool {
+        match self.role {
+            Role::Outside | Role::Iterates | Role::LoadsName { .. } => true,
+            Role::Operates { subscript } => self.arg != subscript,
+            _ => false,
+        }
     }
 
     /// Whether an attribute is loaded to be called: then it is no property.

@@ -44,6 +44,8 @@ pub(super) struct Calls {
     /// Offsets of instructions that never call a Python function by themselves:
     /// loads, stores, jumps and the like.
     pub(super) quiet: BTreeSet<u32>,
+    /// Offsets of those that may, but never in the loop that runs them.
+    pub(super) outside: BTreeSet<u32>,
     /// Where instructions begin, if a frame may stand behind that.
     pub(super) starts: Vec<u32>,
 }

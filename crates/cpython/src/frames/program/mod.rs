@@ -157,6 +157,15 @@ impl Code {
         self.calls.quiet.contains(&offset)
     }
 
+    /// Whether the instruction at `offset` may run `callee` in the loop that runs
+    /// itself.
+    pub(super) fn can_push(&self, offset: u32, callee: &Self) -> bool {
+        let at = self.calls.instruction(offset);
+        !self.calls.quiet.contains(&at)
+            && !self.calls.outside.contains(&at)
+            && (callee.is_generator || !self.resumes(offset))
+    }
+
     /// From where among these places it has come without a jump to `offset`,
     /// where it stands now; the only place there is needs no such proof.
     pub(super) fn came_from(&self, places: &mut Vec<u32>, offset: Option<u32>) -> Option<u32> {

@@ -19,105 +19,105 @@ static V3_11: &[Row] = &[
     row(&[1], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
     row(&[2], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[9], 0, Role::Quiet, Effect::Fixed(0)), // NOP
-    row(&[10], 0, Role::Plain, Effect::Fixed(0)), // UNARY_POSITIVE
-    row(&[11], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NEGATIVE
-    row(&[12], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NOT
-    row(&[15], 0, Role::Plain, Effect::Fixed(0)), // UNARY_INVERT
+    row(&[10], 0, Role::Outside, Effect::Fixed(0)), // UNARY_POSITIVE
+    row(&[11], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
+    row(&[12], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
+    row(&[15], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
     row(&[25, 17, 18, 19, 20, 21], 4, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
-    row(&[30], 0, Role::Plain, Effect::Fixed(1)), // GET_LEN
-    row(&[31], 0, Role::Plain, Effect::Fixed(1)), // MATCH_MAPPING
-    row(&[32], 0, Role::Plain, Effect::Fixed(1)), // MATCH_SEQUENCE
-    row(&[33], 0, Role::Plain, Effect::Fixed(1)), // MATCH_KEYS
-    row(&[35], 0, Role::Plain, Effect::Fixed(1)), // PUSH_EXC_INFO
-    row(&[36], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EXC_MATCH
-    row(&[37], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EG_MATCH
-    row(&[49], 0, Role::Plain, Effect::Fixed(1)), // WITH_EXCEPT_START
-    row(&[50], 0, Role::Plain, Effect::Fixed(0)), // GET_AITER
-    row(&[51], 0, Role::Plain, Effect::Fixed(1)), // GET_ANEXT
-    row(&[52], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
-    row(&[53], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_WITH
-    row(&[54], 0, Role::Plain, Effect::Fixed(-2)), // END_ASYNC_FOR
-    row(&[60, 168, 169, 170], 1, Role::Plain, Effect::Fixed(-3)), // STORE_SUBSCR
-    row(&[61], 0, Role::Plain, Effect::Fixed(-2)), // DELETE_SUBSCR
+    row(&[30], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
+    row(&[31], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
+    row(&[32], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
+    row(&[33], 0, Role::Outside, Effect::Fixed(1)), // MATCH_KEYS
+    row(&[35], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
+    row(&[36], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
+    row(&[37], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
+    row(&[49], 0, Role::Outside, Effect::Fixed(1)), // WITH_EXCEPT_START
+    row(&[50], 0, Role::Outside, Effect::Fixed(0)), // GET_AITER
+    row(&[51], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
+    row(&[52], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
+    row(&[53], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_WITH
+    row(&[54], 0, Role::Outside, Effect::Fixed(-2)), // END_ASYNC_FOR
+    row(&[60, 168, 169, 170], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
+    row(&[61], 0, Role::Outside, Effect::Fixed(-2)), // DELETE_SUBSCR
     row(&[68], 0, Role::Iterates, Effect::Fixed(0)), // GET_ITER
     row(&[69], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
-    row(&[70], 0, Role::Plain, Effect::Fixed(-1)), // PRINT_EXPR
-    row(&[71], 0, Role::Plain, Effect::Fixed(1)), // LOAD_BUILD_CLASS
-    row(&[74], 0, Role::Plain, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
+    row(&[70], 0, Role::Outside, Effect::Fixed(-1)), // PRINT_EXPR
+    row(&[71], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
+    row(&[74], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
     row(&[75], 0, Role::Quiet, Effect::Fixed(0)), // RETURN_GENERATOR
-    row(&[82], 0, Role::Plain, Effect::Fixed(0)), // LIST_TO_TUPLE
+    row(&[82], 0, Role::Outside, Effect::Fixed(0)), // LIST_TO_TUPLE
     row(&[83], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
-    row(&[84], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_STAR
-    row(&[85], 0, Role::Plain, Effect::Fixed(0)), // SETUP_ANNOTATIONS
+    row(&[84], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_STAR
+    row(&[85], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[86], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
-    row(&[87], 0, Role::Plain, Effect::Fixed(0)), // ASYNC_GEN_WRAP
-    row(&[88], 0, Role::Plain, Effect::Fixed(-1)), // PREP_RERAISE_STAR
-    row(&[89], 0, Role::Plain, Effect::Fixed(-1)), // POP_EXCEPT
-    row(&[90], 0, Role::Plain, Effect::Fixed(-1)), // STORE_NAME
-    row(&[91], 0, Role::Plain, Effect::Fixed(0)), // DELETE_NAME
-    row(&[92, 177, 178, 179, 180], 1, Role::Plain, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
+    row(&[87], 0, Role::Outside, Effect::Fixed(0)), // ASYNC_GEN_WRAP
+    row(&[88], 0, Role::Outside, Effect::Fixed(-1)), // PREP_RERAISE_STAR
+    row(&[89], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
+    row(&[90], 0, Role::Outside, Effect::Fixed(-1)), // STORE_NAME
+    row(&[91], 0, Role::Outside, Effect::Fixed(0)), // DELETE_NAME
+    row(&[92, 177, 178, 179, 180], 1, Role::Outside, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
     row(&[93], 0, Role::Resumes, Effect::Fixed(1)), // FOR_ITER
-    row(&[94], 0, Role::Plain, Effect::Unknown), // UNPACK_EX
-    row(&[95, 153, 154, 158, 159], 4, Role::Plain, Effect::Fixed(-2)), // STORE_ATTR
-    row(&[96], 0, Role::Plain, Effect::Fixed(-1)), // DELETE_ATTR
-    row(&[97], 0, Role::Plain, Effect::Fixed(-1)), // STORE_GLOBAL
-    row(&[98], 0, Role::Plain, Effect::Fixed(0)), // DELETE_GLOBAL
+    row(&[94], 0, Role::Outside, Effect::Unknown), // UNPACK_EX
+    row(&[95, 153, 154, 158, 159], 4, Role::Outside, Effect::Fixed(-2)), // STORE_ATTR
+    row(&[96], 0, Role::Outside, Effect::Fixed(-1)), // DELETE_ATTR
+    row(&[97], 0, Role::Outside, Effect::Fixed(-1)), // STORE_GLOBAL
+    row(&[98], 0, Role::Outside, Effect::Fixed(0)), // DELETE_GLOBAL
     row(&[99], 0, Role::Quiet, Effect::Fixed(0)), // SWAP
     row(&[100, 44], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_CONST
     row(&[101], 0, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_NAME
-    row(&[102], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_TUPLE
-    row(&[103], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_LIST
-    row(&[104], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SET
-    row(&[105], 0, Role::Plain, Effect::Linear(1, -2)), // BUILD_MAP
+    row(&[102], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_TUPLE
+    row(&[103], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_LIST
+    row(&[104], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SET
+    row(&[105], 0, Role::Outside, Effect::Linear(1, -2)), // BUILD_MAP
     row(&[106, 39, 40, 41, 42, 43], 4, Role::LoadsAttribute { shift: 0 }, Effect::Fixed(0)), // LOAD_ATTR
-    row(&[107, 26, 27, 28, 29], 2, Role::Plain, Effect::Fixed(-1)), // COMPARE_OP
-    row(&[108], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_NAME
-    row(&[109], 0, Role::Plain, Effect::Fixed(1)), // IMPORT_FROM
+    row(&[107, 26, 27, 28, 29], 2, Role::Outside, Effect::Fixed(-1)), // COMPARE_OP
+    row(&[108], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
+    row(&[109], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
     row(&[110], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
     row(&[111], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_FALSE_OR_POP
     row(&[112], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_TRUE_OR_POP
     row(&[114], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_FALSE
     row(&[115], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_TRUE
     row(&[116, 47, 48, 55], 5, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL
-    row(&[117], 0, Role::Plain, Effect::Fixed(-1)), // IS_OP
-    row(&[118], 0, Role::Plain, Effect::Fixed(-1)), // CONTAINS_OP
+    row(&[117], 0, Role::Outside, Effect::Fixed(-1)), // IS_OP
+    row(&[118], 0, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
     row(&[119], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[120], 0, Role::Quiet, Effect::Fixed(1)), // COPY
-    row(&[122, 3, 4, 5, 6, 7, 8, 13, 14, 16], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_OP
+    row(&[122, 3, 4, 5, 6, 7, 8, 13, 14, 16], 1, Role::Outside, Effect::Fixed(-1)), // BINARY_OP
     row(&[123], 0, Role::Resumes, Effect::Fixed(0)), // SEND
     row(&[124, 45, 46], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST
     row(&[125, 161, 167], 0, Role::Quiet, Effect::Fixed(-1)), // STORE_FAST
-    row(&[126], 0, Role::Plain, Effect::Fixed(0)), // DELETE_FAST
+    row(&[126], 0, Role::Outside, Effect::Fixed(0)), // DELETE_FAST
     row(&[128], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_NOT_NONE
     row(&[129], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_NONE
     row(&[130], 0, Role::Ends, Effect::Linear(0, -1)), // RAISE_VARARGS
     row(&[131], 0, Role::Iterates, Effect::Fixed(0)), // GET_AWAITABLE
-    row(&[132], 0, Role::Plain, Effect::Unknown), // MAKE_FUNCTION
-    row(&[133], 0, Role::Plain, Effect::Unknown), // BUILD_SLICE
+    row(&[132], 0, Role::Outside, Effect::Unknown), // MAKE_FUNCTION
+    row(&[133], 0, Role::Outside, Effect::Unknown), // BUILD_SLICE
     row(&[134], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD_NO_INTERRUPT
     row(&[135], 0, Role::Quiet, Effect::Fixed(0)), // MAKE_CELL
-    row(&[136], 0, Role::Plain, Effect::Fixed(1)), // LOAD_CLOSURE
+    row(&[136], 0, Role::Outside, Effect::Fixed(1)), // LOAD_CLOSURE
     row(&[137], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_DEREF
-    row(&[138], 0, Role::Plain, Effect::Fixed(-1)), // STORE_DEREF
-    row(&[139], 0, Role::Plain, Effect::Fixed(0)), // DELETE_DEREF
+    row(&[138], 0, Role::Outside, Effect::Fixed(-1)), // STORE_DEREF
+    row(&[139], 0, Role::Outside, Effect::Fixed(0)), // DELETE_DEREF
     row(&[140, 38], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD
     row(&[142], 0, Role::Calls { above: 1, counted: true }, Effect::LowBit(-2, -1)), // CALL_FUNCTION_EX
     row(&[144, 34], 0, Role::Extends, Effect::Fixed(0)), // EXTENDED_ARG
-    row(&[145], 0, Role::Plain, Effect::Fixed(-1)), // LIST_APPEND
-    row(&[146], 0, Role::Plain, Effect::Fixed(-1)), // SET_ADD
-    row(&[147], 0, Role::Plain, Effect::Fixed(-2)), // MAP_ADD
-    row(&[148], 0, Role::Plain, Effect::Fixed(1)), // LOAD_CLASSDEREF
+    row(&[145], 0, Role::Outside, Effect::Fixed(-1)), // LIST_APPEND
+    row(&[146], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
+    row(&[147], 0, Role::Outside, Effect::Fixed(-2)), // MAP_ADD
+    row(&[148], 0, Role::Outside, Effect::Fixed(1)), // LOAD_CLASSDEREF
     row(&[149], 0, Role::Quiet, Effect::Fixed(0)), // COPY_FREE_VARS
     row(&[151, 150], 0, Role::Quiet, Effect::Fixed(0)), // RESUME
-    row(&[152], 0, Role::Plain, Effect::Fixed(-2)), // MATCH_CLASS
-    row(&[155], 0, Role::Plain, Effect::Unknown), // FORMAT_VALUE
-    row(&[156], 0, Role::Plain, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
-    row(&[157], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_STRING
+    row(&[152], 0, Role::Outside, Effect::Fixed(-2)), // MATCH_CLASS
+    row(&[155], 0, Role::Outside, Effect::Unknown), // FORMAT_VALUE
+    row(&[156], 0, Role::Outside, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
+    row(&[157], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_STRING
     row(&[160, 56, 57, 58, 59, 62, 63], 10, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_METHOD
-    row(&[162], 0, Role::Plain, Effect::Fixed(-1)), // LIST_EXTEND
-    row(&[163], 0, Role::Plain, Effect::Fixed(-1)), // SET_UPDATE
-    row(&[164], 0, Role::Plain, Effect::Fixed(-1)), // DICT_MERGE
-    row(&[165], 0, Role::Plain, Effect::Fixed(-1)), // DICT_UPDATE
+    row(&[162], 0, Role::Outside, Effect::Fixed(-1)), // LIST_EXTEND
+    row(&[163], 0, Role::Outside, Effect::Fixed(-1)), // SET_UPDATE
+    row(&[164], 0, Role::Outside, Effect::Fixed(-1)), // DICT_MERGE
+    row(&[165], 0, Role::Outside, Effect::Fixed(-1)), // DICT_UPDATE
     row(&[166, 64, 65, 66, 67, 72, 73, 76, 77, 78, 79, 80, 81, 113, 121, 127, 141, 143], 1, Role::Prepares, Effect::Linear(0, -1)), // PRECALL
     row(&[171, 22, 23, 24], 4, Role::Calls { above: 0, counted: true }, Effect::Fixed(-1)), // CALL
     row(&[172], 0, Role::Prepares, Effect::Fixed(0)), // KW_NAMES
@@ -134,113 +134,113 @@ static V3_12: &[Row] = &[
     row(&[1], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
     row(&[2], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[3], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
-    row(&[4, 251], 0, Role::Plain, Effect::Fixed(-2)), // END_FOR
-    row(&[5, 252], 0, Role::Plain, Effect::Fixed(-1)), // END_SEND
+    row(&[4, 251], 0, Role::Outside, Effect::Fixed(-2)), // END_FOR
+    row(&[5, 252], 0, Role::Outside, Effect::Fixed(-1)), // END_SEND
     row(&[9], 0, Role::Quiet, Effect::Fixed(0)), // NOP
-    row(&[11], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NEGATIVE
-    row(&[12], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NOT
-    row(&[15], 0, Role::Plain, Effect::Fixed(0)), // UNARY_INVERT
+    row(&[11], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
+    row(&[12], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
+    row(&[15], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
     row(&[25, 19, 20, 21, 22], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
-    row(&[26], 0, Role::Plain, Effect::Fixed(-2)), // BINARY_SLICE
-    row(&[27], 0, Role::Plain, Effect::Fixed(-4)), // STORE_SLICE
-    row(&[30], 0, Role::Plain, Effect::Fixed(1)), // GET_LEN
-    row(&[31], 0, Role::Plain, Effect::Fixed(1)), // MATCH_MAPPING
-    row(&[32], 0, Role::Plain, Effect::Fixed(1)), // MATCH_SEQUENCE
-    row(&[33], 0, Role::Plain, Effect::Fixed(1)), // MATCH_KEYS
-    row(&[35], 0, Role::Plain, Effect::Fixed(1)), // PUSH_EXC_INFO
-    row(&[36], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EXC_MATCH
-    row(&[37], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EG_MATCH
-    row(&[49], 0, Role::Plain, Effect::Fixed(1)), // WITH_EXCEPT_START
-    row(&[50], 0, Role::Plain, Effect::Fixed(0)), // GET_AITER
-    row(&[51], 0, Role::Plain, Effect::Fixed(1)), // GET_ANEXT
-    row(&[52], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
-    row(&[53], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_WITH
-    row(&[54], 0, Role::Plain, Effect::Fixed(-2)), // END_ASYNC_FOR
-    row(&[55], 0, Role::Plain, Effect::Fixed(-1)), // CLEANUP_THROW
-    row(&[60, 159, 160], 1, Role::Plain, Effect::Fixed(-3)), // STORE_SUBSCR
-    row(&[61], 0, Role::Plain, Effect::Fixed(-2)), // DELETE_SUBSCR
+    row(&[26], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
+    row(&[27], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
+    row(&[30], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
+    row(&[31], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
+    row(&[32], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
+    row(&[33], 0, Role::Outside, Effect::Fixed(1)), // MATCH_KEYS
+    row(&[35], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
+    row(&[36], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
+    row(&[37], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
+    row(&[49], 0, Role::Outside, Effect::Fixed(1)), // WITH_EXCEPT_START
+    row(&[50], 0, Role::Outside, Effect::Fixed(0)), // GET_AITER
+    row(&[51], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
+    row(&[52], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
+    row(&[53], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_WITH
+    row(&[54], 0, Role::Outside, Effect::Fixed(-2)), // END_ASYNC_FOR
+    row(&[55], 0, Role::Outside, Effect::Fixed(-1)), // CLEANUP_THROW
+    row(&[60, 159, 160], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
+    row(&[61], 0, Role::Outside, Effect::Fixed(-2)), // DELETE_SUBSCR
     row(&[68], 0, Role::Iterates, Effect::Fixed(0)), // GET_ITER
     row(&[69], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
-    row(&[71], 0, Role::Plain, Effect::Fixed(1)), // LOAD_BUILD_CLASS
-    row(&[74], 0, Role::Plain, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
+    row(&[71], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
+    row(&[74], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
     row(&[75], 0, Role::Quiet, Effect::Fixed(0)), // RETURN_GENERATOR
     row(&[83, 242], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
-    row(&[85], 0, Role::Plain, Effect::Fixed(0)), // SETUP_ANNOTATIONS
-    row(&[87], 0, Role::Plain, Effect::Fixed(1)), // LOAD_LOCALS
-    row(&[89], 0, Role::Plain, Effect::Fixed(-1)), // POP_EXCEPT
-    row(&[90], 0, Role::Plain, Effect::Fixed(-1)), // STORE_NAME
-    row(&[91], 0, Role::Plain, Effect::Fixed(0)), // DELETE_NAME
-    row(&[92, 161, 166, 167], 1, Role::Plain, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
+    row(&[85], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
+    row(&[87], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
+    row(&[89], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
+    row(&[90], 0, Role::Outside, Effect::Fixed(-1)), // STORE_NAME
+    row(&[91], 0, Role::Outside, Effect::Fixed(0)), // DELETE_NAME
+    row(&[92, 161, 166, 167], 1, Role::Outside, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
     row(&[93, 62, 63, 64, 65, 248], 1, Role::Resumes, Effect::Fixed(1)), // FOR_ITER
-    row(&[94], 0, Role::Plain, Effect::Unknown), // UNPACK_EX
-    row(&[95, 113, 148, 153], 4, Role::Plain, Effect::Fixed(-2)), // STORE_ATTR
-    row(&[96], 0, Role::Plain, Effect::Fixed(-1)), // DELETE_ATTR
-    row(&[97], 0, Role::Plain, Effect::Fixed(-1)), // STORE_GLOBAL
-    row(&[98], 0, Role::Plain, Effect::Fixed(0)), // DELETE_GLOBAL
+    row(&[94], 0, Role::Outside, Effect::Unknown), // UNPACK_EX
+    row(&[95, 113, 148, 153], 4, Role::Outside, Effect::Fixed(-2)), // STORE_ATTR
+    row(&[96], 0, Role::Outside, Effect::Fixed(-1)), // DELETE_ATTR
+    row(&[97], 0, Role::Outside, Effect::Fixed(-1)), // STORE_GLOBAL
+    row(&[98], 0, Role::Outside, Effect::Fixed(0)), // DELETE_GLOBAL
     row(&[99], 0, Role::Quiet, Effect::Fixed(0)), // SWAP
     row(&[100, 84], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_CONST
     row(&[101], 0, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_NAME
-    row(&[102], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_TUPLE
-    row(&[103], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_LIST
-    row(&[104], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SET
-    row(&[105], 0, Role::Plain, Effect::Linear(1, -2)), // BUILD_MAP
+    row(&[102], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_TUPLE
+    row(&[103], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_LIST
+    row(&[104], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SET
+    row(&[105], 0, Role::Outside, Effect::Linear(1, -2)), // BUILD_MAP
     row(&[106, 70, 72, 73, 76, 77, 78, 79, 80, 81, 82], 9, Role::LoadsAttribute { shift: 1 }, Effect::LowBit(0, 1)), // LOAD_ATTR
-    row(&[107, 57, 58, 59], 1, Role::Plain, Effect::Fixed(-1)), // COMPARE_OP
-    row(&[108], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_NAME
-    row(&[109], 0, Role::Plain, Effect::Fixed(1)), // IMPORT_FROM
+    row(&[107, 57, 58, 59], 1, Role::Outside, Effect::Fixed(-1)), // COMPARE_OP
+    row(&[108], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
+    row(&[109], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
     row(&[110, 245], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
     row(&[114, 249], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_FALSE
     row(&[115, 250], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_TRUE
     row(&[116, 111, 112], 4, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL
-    row(&[117], 0, Role::Plain, Effect::Fixed(-1)), // IS_OP
-    row(&[118], 0, Role::Plain, Effect::Fixed(-1)), // CONTAINS_OP
+    row(&[117], 0, Role::Outside, Effect::Fixed(-1)), // IS_OP
+    row(&[118], 0, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
     row(&[119], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[120], 0, Role::Quiet, Effect::Fixed(1)), // COPY
     row(&[121, 247], 0, Role::Ends, Effect::Fixed(0)), // RETURN_CONST
-    row(&[122, 6, 7, 8, 10, 13, 14, 16, 18], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_OP
+    row(&[122, 6, 7, 8, 10, 13, 14, 16, 18], 1, Role::Outside, Effect::Fixed(-1)), // BINARY_OP
     row(&[123, 168], 1, Role::Resumes, Effect::Fixed(0)), // SEND
     row(&[124, 86, 88], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST
     row(&[125, 154, 158], 0, Role::Quiet, Effect::Fixed(-1)), // STORE_FAST
-    row(&[126], 0, Role::Plain, Effect::Fixed(0)), // DELETE_FAST
+    row(&[126], 0, Role::Outside, Effect::Fixed(0)), // DELETE_FAST
     row(&[127], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST_CHECK
     row(&[128, 239], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NOT_NONE
     row(&[129, 238], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NONE
     row(&[130], 0, Role::Ends, Effect::Linear(0, -1)), // RAISE_VARARGS
     row(&[131], 0, Role::Iterates, Effect::Fixed(0)), // GET_AWAITABLE
-    row(&[132], 0, Role::Plain, Effect::Unknown), // MAKE_FUNCTION
-    row(&[133], 0, Role::Plain, Effect::Unknown), // BUILD_SLICE
+    row(&[132], 0, Role::Outside, Effect::Unknown), // MAKE_FUNCTION
+    row(&[133], 0, Role::Outside, Effect::Unknown), // BUILD_SLICE
     row(&[134], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD_NO_INTERRUPT
     row(&[135], 0, Role::Quiet, Effect::Fixed(0)), // MAKE_CELL
-    row(&[136], 0, Role::Plain, Effect::Fixed(1)), // LOAD_CLOSURE
+    row(&[136], 0, Role::Outside, Effect::Fixed(1)), // LOAD_CLOSURE
     row(&[137], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_DEREF
-    row(&[138], 0, Role::Plain, Effect::Fixed(-1)), // STORE_DEREF
-    row(&[139], 0, Role::Plain, Effect::Fixed(0)), // DELETE_DEREF
+    row(&[138], 0, Role::Outside, Effect::Fixed(-1)), // STORE_DEREF
+    row(&[139], 0, Role::Outside, Effect::Fixed(0)), // DELETE_DEREF
     row(&[140, 246], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD
     row(&[141, 66, 67, 237], 1, Role::LoadsName { shift: 2 }, Effect::LowBit(-2, 1)), // LOAD_SUPER_ATTR
     row(&[142, 244], 0, Role::Calls { above: 1, counted: true }, Effect::LowBit(-2, -1)), // CALL_FUNCTION_EX
     row(&[143], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_FAST_AND_CLEAR
     row(&[144], 0, Role::Extends, Effect::Fixed(0)), // EXTENDED_ARG
-    row(&[145], 0, Role::Plain, Effect::Fixed(-1)), // LIST_APPEND
-    row(&[146], 0, Role::Plain, Effect::Fixed(-1)), // SET_ADD
-    row(&[147], 0, Role::Plain, Effect::Fixed(-2)), // MAP_ADD
+    row(&[145], 0, Role::Outside, Effect::Fixed(-1)), // LIST_APPEND
+    row(&[146], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
+    row(&[147], 0, Role::Outside, Effect::Fixed(-2)), // MAP_ADD
     row(&[149], 0, Role::Quiet, Effect::Fixed(0)), // COPY_FREE_VARS
     row(&[150, 243], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
     row(&[151, 240], 0, Role::Quiet, Effect::Fixed(0)), // RESUME
-    row(&[152], 0, Role::Plain, Effect::Fixed(-2)), // MATCH_CLASS
-    row(&[155], 0, Role::Plain, Effect::Unknown), // FORMAT_VALUE
-    row(&[156], 0, Role::Plain, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
-    row(&[157], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_STRING
-    row(&[162], 0, Role::Plain, Effect::Fixed(-1)), // LIST_EXTEND
-    row(&[163], 0, Role::Plain, Effect::Fixed(-1)), // SET_UPDATE
-    row(&[164], 0, Role::Plain, Effect::Fixed(-1)), // DICT_MERGE
-    row(&[165], 0, Role::Plain, Effect::Fixed(-1)), // DICT_UPDATE
+    row(&[152], 0, Role::Outside, Effect::Fixed(-2)), // MATCH_CLASS
+    row(&[155], 0, Role::Outside, Effect::Unknown), // FORMAT_VALUE
+    row(&[156], 0, Role::Outside, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
+    row(&[157], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_STRING
+    row(&[162], 0, Role::Outside, Effect::Fixed(-1)), // LIST_EXTEND
+    row(&[163], 0, Role::Outside, Effect::Fixed(-1)), // SET_UPDATE
+    row(&[164], 0, Role::Outside, Effect::Fixed(-1)), // DICT_MERGE
+    row(&[165], 0, Role::Outside, Effect::Fixed(-1)), // DICT_UPDATE
     row(&[171, 23, 24, 28, 29, 34, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 56, 241], 3, Role::Calls { above: 0, counted: true }, Effect::Linear(-1, -1)), // CALL
     row(&[172], 0, Role::Prepares, Effect::Fixed(0)), // KW_NAMES
-    row(&[173], 0, Role::Plain, Effect::Fixed(0)), // CALL_INTRINSIC_1
-    row(&[174], 0, Role::Plain, Effect::Fixed(-1)), // CALL_INTRINSIC_2
-    row(&[175], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
-    row(&[176], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
+    row(&[173], 0, Role::Outside, Effect::Fixed(0)), // CALL_INTRINSIC_1
+    row(&[174], 0, Role::Outside, Effect::Fixed(-1)), // CALL_INTRINSIC_2
+    row(&[175], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
+    row(&[176], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
     row(&[253], 0, Role::Hidden, Effect::Fixed(0)), // INSTRUMENTED_INSTRUCTION
     row(&[254], 0, Role::Hidden, Effect::Unknown), // INSTRUMENTED_LINE
 ];
@@ -249,86 +249,86 @@ static V3_12: &[Row] = &[
 #[rustfmt::skip]
 static V3_13: &[Row] = &[
     row(&[0], 0, Role::Quiet, Effect::Fixed(0)), // CACHE
-    row(&[1], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
-    row(&[2], 0, Role::Plain, Effect::Fixed(1)), // BEFORE_WITH
-    row(&[4], 0, Role::Plain, Effect::Fixed(-2)), // BINARY_SLICE
+    row(&[1], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
+    row(&[2], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_WITH
+    row(&[4], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
     row(&[5, 157, 158, 159, 160, 161], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
-    row(&[6], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EG_MATCH
-    row(&[7], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EXC_MATCH
-    row(&[8], 0, Role::Plain, Effect::Fixed(-1)), // CLEANUP_THROW
-    row(&[9], 0, Role::Plain, Effect::Fixed(-2)), // DELETE_SUBSCR
-    row(&[10], 0, Role::Plain, Effect::Fixed(-2)), // END_ASYNC_FOR
-    row(&[11, 237], 0, Role::Plain, Effect::Fixed(-1)), // END_FOR
-    row(&[12, 238], 0, Role::Plain, Effect::Fixed(-1)), // END_SEND
-    row(&[13], 0, Role::Plain, Effect::Fixed(-1)), // EXIT_INIT_CHECK
-    row(&[14], 0, Role::Plain, Effect::Fixed(0)), // FORMAT_SIMPLE
-    row(&[15], 0, Role::Plain, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
-    row(&[16], 0, Role::Plain, Effect::Fixed(0)), // GET_AITER
+    row(&[6], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
+    row(&[7], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
+    row(&[8], 0, Role::Outside, Effect::Fixed(-1)), // CLEANUP_THROW
+    row(&[9], 0, Role::Outside, Effect::Fixed(-2)), // DELETE_SUBSCR
+    row(&[10], 0, Role::Outside, Effect::Fixed(-2)), // END_ASYNC_FOR
+    row(&[11, 237], 0, Role::Outside, Effect::Fixed(-1)), // END_FOR
+    row(&[12, 238], 0, Role::Outside, Effect::Fixed(-1)), // END_SEND
+    row(&[13], 0, Role::Outside, Effect::Fixed(-1)), // EXIT_INIT_CHECK
+    row(&[14], 0, Role::Outside, Effect::Fixed(0)), // FORMAT_SIMPLE
+    row(&[15], 0, Role::Outside, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
+    row(&[16], 0, Role::Outside, Effect::Fixed(0)), // GET_AITER
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
-    row(&[18], 0, Role::Plain, Effect::Fixed(1)), // GET_ANEXT
+    row(&[18], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
     row(&[19], 0, Role::Iterates, Effect::Fixed(0)), // GET_ITER
-    row(&[20], 0, Role::Plain, Effect::Fixed(1)), // GET_LEN
+    row(&[20], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[21], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
     row(&[22], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
-    row(&[23], 0, Role::Plain, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
-    row(&[24], 0, Role::Plain, Effect::Fixed(1)), // LOAD_BUILD_CLASS
-    row(&[25], 0, Role::Plain, Effect::Fixed(1)), // LOAD_LOCALS
-    row(&[26], 0, Role::Plain, Effect::Fixed(0)), // MAKE_FUNCTION
-    row(&[27], 0, Role::Plain, Effect::Fixed(1)), // MATCH_KEYS
-    row(&[28], 0, Role::Plain, Effect::Fixed(1)), // MATCH_MAPPING
-    row(&[29], 0, Role::Plain, Effect::Fixed(1)), // MATCH_SEQUENCE
+    row(&[23], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
+    row(&[24], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
+    row(&[25], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
+    row(&[26], 0, Role::Outside, Effect::Fixed(0)), // MAKE_FUNCTION
+    row(&[27], 0, Role::Outside, Effect::Fixed(1)), // MATCH_KEYS
+    row(&[28], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
+    row(&[29], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
     row(&[30], 0, Role::Quiet, Effect::Fixed(0)), // NOP
-    row(&[31], 0, Role::Plain, Effect::Fixed(-1)), // POP_EXCEPT
+    row(&[31], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
     row(&[32], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
-    row(&[33], 0, Role::Plain, Effect::Fixed(1)), // PUSH_EXC_INFO
+    row(&[33], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[34], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[35], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
     row(&[36, 239], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
-    row(&[37], 0, Role::Plain, Effect::Fixed(0)), // SETUP_ANNOTATIONS
-    row(&[38], 0, Role::Plain, Effect::Fixed(-4)), // STORE_SLICE
-    row(&[39, 212, 213], 1, Role::Plain, Effect::Fixed(-3)), // STORE_SUBSCR
-    row(&[40, 214, 215, 216, 217, 218, 219], 3, Role::Plain, Effect::Fixed(0)), // TO_BOOL
-    row(&[41], 0, Role::Plain, Effect::Fixed(0)), // UNARY_INVERT
-    row(&[42], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NEGATIVE
-    row(&[43], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NOT
-    row(&[44], 0, Role::Plain, Effect::Fixed(1)), // WITH_EXCEPT_START
-    row(&[45, 3, 150, 151, 152, 153, 154, 155, 156], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_OP
-    row(&[46], 0, Role::Plain, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
-    row(&[47], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_LIST
-    row(&[48], 0, Role::Plain, Effect::Linear(1, -2)), // BUILD_MAP
-    row(&[49], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SET
-    row(&[50], 0, Role::Plain, Effect::Unknown), // BUILD_SLICE
-    row(&[51], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_STRING
-    row(&[52], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_TUPLE
+    row(&[37], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
+    row(&[38], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
+    row(&[39, 212, 213], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
+    row(&[40, 214, 215, 216, 217, 218, 219], 3, Role::Outside, Effect::Fixed(0)), // TO_BOOL
+    row(&[41], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
+    row(&[42], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
+    row(&[43], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
+    row(&[44], 0, Role::Outside, Effect::Fixed(1)), // WITH_EXCEPT_START
+    row(&[45, 3, 150, 151, 152, 153, 154, 155, 156], 1, Role::Outside, Effect::Fixed(-1)), // BINARY_OP
+    row(&[46], 0, Role::Outside, Effect::Linear(0, -1)), // BUILD_CONST_KEY_MAP
+    row(&[47], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_LIST
+    row(&[48], 0, Role::Outside, Effect::Linear(1, -2)), // BUILD_MAP
+    row(&[49], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SET
+    row(&[50], 0, Role::Outside, Effect::Unknown), // BUILD_SLICE
+    row(&[51], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_STRING
+    row(&[52], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_TUPLE
     row(&[53, 162, 163, 164, 165, 166, 167, 168, 169, 170, 171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 181, 244], 3, Role::Calls { above: 0, counted: true }, Effect::Linear(-1, -1)), // CALL
     row(&[54, 246], 0, Role::Calls { above: 1, counted: true }, Effect::LowBit(-2, -1)), // CALL_FUNCTION_EX
-    row(&[55], 0, Role::Plain, Effect::Fixed(0)), // CALL_INTRINSIC_1
-    row(&[56], 0, Role::Plain, Effect::Fixed(-1)), // CALL_INTRINSIC_2
+    row(&[55], 0, Role::Outside, Effect::Fixed(0)), // CALL_INTRINSIC_1
+    row(&[56], 0, Role::Outside, Effect::Fixed(-1)), // CALL_INTRINSIC_2
     row(&[57, 245], 0, Role::Calls { above: 1, counted: true }, Effect::Linear(-2, -1)), // CALL_KW
-    row(&[58, 182, 183, 184], 1, Role::Plain, Effect::Fixed(-1)), // COMPARE_OP
-    row(&[59, 185, 186], 1, Role::Plain, Effect::Fixed(-1)), // CONTAINS_OP
-    row(&[60], 0, Role::Plain, Effect::Fixed(0)), // CONVERT_VALUE
+    row(&[58, 182, 183, 184], 1, Role::Outside, Effect::Fixed(-1)), // COMPARE_OP
+    row(&[59, 185, 186], 1, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
+    row(&[60], 0, Role::Outside, Effect::Fixed(0)), // CONVERT_VALUE
     row(&[61], 0, Role::Quiet, Effect::Fixed(1)), // COPY
     row(&[62], 0, Role::Quiet, Effect::Fixed(0)), // COPY_FREE_VARS
-    row(&[63], 0, Role::Plain, Effect::Fixed(-1)), // DELETE_ATTR
-    row(&[64], 0, Role::Plain, Effect::Fixed(0)), // DELETE_DEREF
-    row(&[65], 0, Role::Plain, Effect::Fixed(0)), // DELETE_FAST
-    row(&[66], 0, Role::Plain, Effect::Fixed(0)), // DELETE_GLOBAL
-    row(&[67], 0, Role::Plain, Effect::Fixed(0)), // DELETE_NAME
-    row(&[68], 0, Role::Plain, Effect::Fixed(-1)), // DICT_MERGE
-    row(&[69], 0, Role::Plain, Effect::Fixed(-1)), // DICT_UPDATE
+    row(&[63], 0, Role::Outside, Effect::Fixed(-1)), // DELETE_ATTR
+    row(&[64], 0, Role::Outside, Effect::Fixed(0)), // DELETE_DEREF
+    row(&[65], 0, Role::Outside, Effect::Fixed(0)), // DELETE_FAST
+    row(&[66], 0, Role::Outside, Effect::Fixed(0)), // DELETE_GLOBAL
+    row(&[67], 0, Role::Outside, Effect::Fixed(0)), // DELETE_NAME
+    row(&[68], 0, Role::Outside, Effect::Fixed(-1)), // DICT_MERGE
+    row(&[69], 0, Role::Outside, Effect::Fixed(-1)), // DICT_UPDATE
     row(&[70], 0, Role::Hidden, Effect::Fixed(0)), // ENTER_EXECUTOR
     row(&[71], 0, Role::Extends, Effect::Fixed(0)), // EXTENDED_ARG
     row(&[72, 187, 188, 189, 190, 243], 1, Role::Resumes, Effect::Fixed(1)), // FOR_ITER
     row(&[73], 0, Role::Iterates, Effect::Fixed(0)), // GET_AWAITABLE
-    row(&[74], 0, Role::Plain, Effect::Fixed(1)), // IMPORT_FROM
-    row(&[75], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_NAME
-    row(&[76], 0, Role::Plain, Effect::Fixed(-1)), // IS_OP
+    row(&[74], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
+    row(&[75], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
+    row(&[76], 0, Role::Outside, Effect::Fixed(-1)), // IS_OP
     row(&[77, 249], 1, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD
     row(&[78], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD_NO_INTERRUPT
     row(&[79, 248], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
-    row(&[80], 0, Role::Plain, Effect::Fixed(-1)), // LIST_APPEND
-    row(&[81], 0, Role::Plain, Effect::Fixed(-1)), // LIST_EXTEND
+    row(&[80], 0, Role::Outside, Effect::Fixed(-1)), // LIST_APPEND
+    row(&[81], 0, Role::Outside, Effect::Fixed(-1)), // LIST_EXTEND
     row(&[82, 191, 192, 193, 194, 195, 196, 197, 198, 199, 200, 201, 202], 9, Role::LoadsAttribute { shift: 1 }, Effect::LowBit(0, 1)), // LOAD_ATTR
     row(&[83], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_CONST
     row(&[84], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_DEREF
@@ -336,14 +336,14 @@ static V3_13: &[Row] = &[
     row(&[86], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_FAST_AND_CLEAR
     row(&[87], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST_CHECK
     row(&[88], 0, Role::Quiet, Effect::Fixed(2)), // LOAD_FAST_LOAD_FAST
-    row(&[89], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
-    row(&[90], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
+    row(&[89], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
+    row(&[90], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
     row(&[91, 203, 204], 4, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL
     row(&[92], 0, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_NAME
     row(&[93, 205, 206, 242], 1, Role::LoadsName { shift: 2 }, Effect::LowBit(-2, 1)), // LOAD_SUPER_ATTR
     row(&[94], 0, Role::Quiet, Effect::Fixed(0)), // MAKE_CELL
-    row(&[95], 0, Role::Plain, Effect::Fixed(-2)), // MAP_ADD
-    row(&[96], 0, Role::Plain, Effect::Fixed(-2)), // MATCH_CLASS
+    row(&[95], 0, Role::Outside, Effect::Fixed(-2)), // MAP_ADD
+    row(&[96], 0, Role::Outside, Effect::Fixed(-2)), // MATCH_CLASS
     row(&[97, 251], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_FALSE
     row(&[98, 252], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NONE
     row(&[99, 253], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NOT_NONE
@@ -352,19 +352,19 @@ static V3_13: &[Row] = &[
     row(&[102], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[103, 240], 0, Role::Ends, Effect::Fixed(0)), // RETURN_CONST
     row(&[104, 208], 1, Role::Resumes, Effect::Fixed(0)), // SEND
-    row(&[105], 0, Role::Plain, Effect::Fixed(-1)), // SET_ADD
-    row(&[106], 0, Role::Plain, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
-    row(&[107], 0, Role::Plain, Effect::Fixed(-1)), // SET_UPDATE
-    row(&[108, 209, 210, 211], 4, Role::Plain, Effect::Fixed(-2)), // STORE_ATTR
-    row(&[109], 0, Role::Plain, Effect::Fixed(-1)), // STORE_DEREF
+    row(&[105], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
+    row(&[106], 0, Role::Outside, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
+    row(&[107], 0, Role::Outside, Effect::Fixed(-1)), // SET_UPDATE
+    row(&[108, 209, 210, 211], 4, Role::Outside, Effect::Fixed(-2)), // STORE_ATTR
+    row(&[109], 0, Role::Outside, Effect::Fixed(-1)), // STORE_DEREF
     row(&[110], 0, Role::Quiet, Effect::Fixed(-1)), // STORE_FAST
     row(&[111], 0, Role::Quiet, Effect::Fixed(0)), // STORE_FAST_LOAD_FAST
     row(&[112], 0, Role::Quiet, Effect::Fixed(-2)), // STORE_FAST_STORE_FAST
-    row(&[113], 0, Role::Plain, Effect::Fixed(-1)), // STORE_GLOBAL
-    row(&[114], 0, Role::Plain, Effect::Fixed(-1)), // STORE_NAME
+    row(&[113], 0, Role::Outside, Effect::Fixed(-1)), // STORE_GLOBAL
+    row(&[114], 0, Role::Outside, Effect::Fixed(-1)), // STORE_NAME
     row(&[115], 0, Role::Quiet, Effect::Fixed(0)), // SWAP
-    row(&[116], 0, Role::Plain, Effect::Unknown), // UNPACK_EX
-    row(&[117, 220, 221, 222], 1, Role::Plain, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
+    row(&[116], 0, Role::Outside, Effect::Unknown), // UNPACK_EX
+    row(&[117, 220, 221, 222], 1, Role::Outside, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
     row(&[118, 241], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
     row(&[149, 207, 236], 0, Role::Quiet, Effect::Fixed(0)), // RESUME
     row(&[247], 0, Role::Hidden, Effect::Fixed(0)), // INSTRUMENTED_INSTRUCTION
@@ -375,84 +375,84 @@ static V3_13: &[Row] = &[
 #[rustfmt::skip]
 static V3_14: &[Row] = &[
     row(&[0], 0, Role::Quiet, Effect::Fixed(0)), // CACHE
-    row(&[1], 0, Role::Plain, Effect::Fixed(-2)), // BINARY_SLICE
-    row(&[2], 0, Role::Plain, Effect::Fixed(-1)), // BUILD_TEMPLATE
+    row(&[1], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
+    row(&[2], 0, Role::Outside, Effect::Fixed(-1)), // BUILD_TEMPLATE
     row(&[4, 252], 0, Role::Calls { above: 2, counted: false }, Effect::Fixed(-3)), // CALL_FUNCTION_EX
-    row(&[5], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EG_MATCH
-    row(&[6], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EXC_MATCH
-    row(&[7], 0, Role::Plain, Effect::Fixed(-1)), // CLEANUP_THROW
-    row(&[8], 0, Role::Plain, Effect::Fixed(-2)), // DELETE_SUBSCR
-    row(&[9, 234], 0, Role::Plain, Effect::Fixed(-1)), // END_FOR
-    row(&[10, 236], 0, Role::Plain, Effect::Fixed(-1)), // END_SEND
-    row(&[11], 0, Role::Plain, Effect::Fixed(-1)), // EXIT_INIT_CHECK
-    row(&[12], 0, Role::Plain, Effect::Fixed(0)), // FORMAT_SIMPLE
-    row(&[13], 0, Role::Plain, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
-    row(&[14], 0, Role::Plain, Effect::Fixed(0)), // GET_AITER
-    row(&[15], 0, Role::Plain, Effect::Fixed(1)), // GET_ANEXT
+    row(&[5], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
+    row(&[6], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
+    row(&[7], 0, Role::Outside, Effect::Fixed(-1)), // CLEANUP_THROW
+    row(&[8], 0, Role::Outside, Effect::Fixed(-2)), // DELETE_SUBSCR
+    row(&[9, 234], 0, Role::Outside, Effect::Fixed(-1)), // END_FOR
+    row(&[10, 236], 0, Role::Outside, Effect::Fixed(-1)), // END_SEND
+    row(&[11], 0, Role::Outside, Effect::Fixed(-1)), // EXIT_INIT_CHECK
+    row(&[12], 0, Role::Outside, Effect::Fixed(0)), // FORMAT_SIMPLE
+    row(&[13], 0, Role::Outside, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
+    row(&[14], 0, Role::Outside, Effect::Fixed(0)), // GET_AITER
+    row(&[15], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
     row(&[16], 0, Role::Iterates, Effect::Fixed(0)), // GET_ITER
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
-    row(&[18], 0, Role::Plain, Effect::Fixed(1)), // GET_LEN
+    row(&[18], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[19], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
     row(&[20], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
-    row(&[21], 0, Role::Plain, Effect::Fixed(1)), // LOAD_BUILD_CLASS
-    row(&[22], 0, Role::Plain, Effect::Fixed(1)), // LOAD_LOCALS
-    row(&[23], 0, Role::Plain, Effect::Fixed(0)), // MAKE_FUNCTION
-    row(&[24], 0, Role::Plain, Effect::Fixed(1)), // MATCH_KEYS
-    row(&[25], 0, Role::Plain, Effect::Fixed(1)), // MATCH_MAPPING
-    row(&[26], 0, Role::Plain, Effect::Fixed(1)), // MATCH_SEQUENCE
+    row(&[21], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
+    row(&[22], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
+    row(&[23], 0, Role::Outside, Effect::Fixed(0)), // MAKE_FUNCTION
+    row(&[24], 0, Role::Outside, Effect::Fixed(1)), // MATCH_KEYS
+    row(&[25], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
+    row(&[26], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
     row(&[27], 0, Role::Quiet, Effect::Fixed(0)), // NOP
     row(&[28, 240], 0, Role::Quiet, Effect::Fixed(0)), // NOT_TAKEN
-    row(&[29], 0, Role::Plain, Effect::Fixed(-1)), // POP_EXCEPT
-    row(&[30, 235], 0, Role::Plain, Effect::Fixed(-1)), // POP_ITER
+    row(&[29], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
+    row(&[30, 235], 0, Role::Outside, Effect::Fixed(-1)), // POP_ITER
     row(&[31], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
-    row(&[32], 0, Role::Plain, Effect::Fixed(1)), // PUSH_EXC_INFO
+    row(&[32], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[33], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[34], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
     row(&[35, 246], 0, Role::Ends, Effect::Fixed(0)), // RETURN_VALUE
-    row(&[36], 0, Role::Plain, Effect::Fixed(0)), // SETUP_ANNOTATIONS
-    row(&[37], 0, Role::Plain, Effect::Fixed(-4)), // STORE_SLICE
-    row(&[38, 201, 202], 1, Role::Plain, Effect::Fixed(-3)), // STORE_SUBSCR
-    row(&[39, 203, 204, 205, 206, 207, 208], 3, Role::Plain, Effect::Fixed(0)), // TO_BOOL
-    row(&[40], 0, Role::Plain, Effect::Fixed(0)), // UNARY_INVERT
-    row(&[41], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NEGATIVE
-    row(&[42], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NOT
-    row(&[43], 0, Role::Plain, Effect::Fixed(1)), // WITH_EXCEPT_START
-    row(&[44, 3, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142], 5, Role::Plain, Effect::Fixed(-1)), // BINARY_OP
-    row(&[45], 0, Role::Plain, Effect::LowBit(-1, -1)), // BUILD_INTERPOLATION
-    row(&[46], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_LIST
-    row(&[47], 0, Role::Plain, Effect::Linear(1, -2)), // BUILD_MAP
-    row(&[48], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SET
-    row(&[49], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SLICE
-    row(&[50], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_STRING
-    row(&[51], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_TUPLE
+    row(&[36], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
+    row(&[37], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
+    row(&[38, 201, 202], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
+    row(&[39, 203, 204, 205, 206, 207, 208], 3, Role::Outside, Effect::Fixed(0)), // TO_BOOL
+    row(&[40], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
+    row(&[41], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
+    row(&[42], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
+    row(&[43], 0, Role::Outside, Effect::Fixed(1)), // WITH_EXCEPT_START
+    row(&[44, 3, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142], 5, Role::Operates { subscript: 26 }, Effect::Fixed(-1)), // BINARY_OP
+    row(&[45], 0, Role::Outside, Effect::LowBit(-1, -1)), // BUILD_INTERPOLATION
+    row(&[46], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_LIST
+    row(&[47], 0, Role::Outside, Effect::Linear(1, -2)), // BUILD_MAP
+    row(&[48], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SET
+    row(&[49], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SLICE
+    row(&[50], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_STRING
+    row(&[51], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_TUPLE
     row(&[52, 143, 144, 145, 146, 147, 148, 149, 150, 154, 155, 156, 157, 158, 159, 160, 161, 162, 163, 164, 165, 250], 3, Role::Calls { above: 0, counted: true }, Effect::Linear(-1, -1)), // CALL
-    row(&[53], 0, Role::Plain, Effect::Fixed(0)), // CALL_INTRINSIC_1
-    row(&[54], 0, Role::Plain, Effect::Fixed(-1)), // CALL_INTRINSIC_2
+    row(&[53], 0, Role::Outside, Effect::Fixed(0)), // CALL_INTRINSIC_1
+    row(&[54], 0, Role::Outside, Effect::Fixed(-1)), // CALL_INTRINSIC_2
     row(&[55, 151, 152, 153, 251], 3, Role::Calls { above: 1, counted: true }, Effect::Linear(-2, -1)), // CALL_KW
-    row(&[56, 166, 167, 168], 1, Role::Plain, Effect::Fixed(-1)), // COMPARE_OP
-    row(&[57, 169, 170], 1, Role::Plain, Effect::Fixed(-1)), // CONTAINS_OP
-    row(&[58], 0, Role::Plain, Effect::Fixed(0)), // CONVERT_VALUE
+    row(&[56, 166, 167, 168], 1, Role::Outside, Effect::Fixed(-1)), // COMPARE_OP
+    row(&[57, 169, 170], 1, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
+    row(&[58], 0, Role::Outside, Effect::Fixed(0)), // CONVERT_VALUE
     row(&[59], 0, Role::Quiet, Effect::Fixed(1)), // COPY
     row(&[60], 0, Role::Quiet, Effect::Fixed(0)), // COPY_FREE_VARS
-    row(&[61], 0, Role::Plain, Effect::Fixed(-1)), // DELETE_ATTR
-    row(&[62], 0, Role::Plain, Effect::Fixed(0)), // DELETE_DEREF
-    row(&[63], 0, Role::Plain, Effect::Fixed(0)), // DELETE_FAST
-    row(&[64], 0, Role::Plain, Effect::Fixed(0)), // DELETE_GLOBAL
-    row(&[65], 0, Role::Plain, Effect::Fixed(0)), // DELETE_NAME
-    row(&[66], 0, Role::Plain, Effect::Fixed(-1)), // DICT_MERGE
-    row(&[67], 0, Role::Plain, Effect::Fixed(-1)), // DICT_UPDATE
+    row(&[61], 0, Role::Outside, Effect::Fixed(-1)), // DELETE_ATTR
+    row(&[62], 0, Role::Outside, Effect::Fixed(0)), // DELETE_DEREF
+    row(&[63], 0, Role::Outside, Effect::Fixed(0)), // DELETE_FAST
+    row(&[64], 0, Role::Outside, Effect::Fixed(0)), // DELETE_GLOBAL
+    row(&[65], 0, Role::Outside, Effect::Fixed(0)), // DELETE_NAME
+    row(&[66], 0, Role::Outside, Effect::Fixed(-1)), // DICT_MERGE
+    row(&[67], 0, Role::Outside, Effect::Fixed(-1)), // DICT_UPDATE
     row(&[68, 248], 0, Role::Branches(Way::Forward), Effect::Fixed(-2)), // END_ASYNC_FOR
     row(&[69], 0, Role::Extends, Effect::Fixed(0)), // EXTENDED_ARG
     row(&[70, 171, 172, 173, 174, 237], 1, Role::Resumes, Effect::Fixed(1)), // FOR_ITER
     row(&[71], 0, Role::Iterates, Effect::Fixed(0)), // GET_AWAITABLE
-    row(&[72], 0, Role::Plain, Effect::Fixed(1)), // IMPORT_FROM
-    row(&[73], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_NAME
-    row(&[74], 0, Role::Plain, Effect::Fixed(-1)), // IS_OP
+    row(&[72], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
+    row(&[73], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
+    row(&[74], 0, Role::Outside, Effect::Fixed(-1)), // IS_OP
     row(&[75, 175, 176, 253], 1, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD
     row(&[76], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD_NO_INTERRUPT
     row(&[77, 239], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
-    row(&[78], 0, Role::Plain, Effect::Fixed(-1)), // LIST_APPEND
-    row(&[79], 0, Role::Plain, Effect::Fixed(-1)), // LIST_EXTEND
+    row(&[78], 0, Role::Outside, Effect::Fixed(-1)), // LIST_APPEND
+    row(&[79], 0, Role::Outside, Effect::Fixed(-1)), // LIST_EXTEND
     row(&[80, 177, 178, 179, 180, 181, 182, 183, 184, 185, 186, 187, 188, 189], 9, Role::LoadsAttribute { shift: 1 }, Effect::LowBit(0, 1)), // LOAD_ATTR
     row(&[81], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_COMMON_CONSTANT
     row(&[82, 190, 191], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_CONST
@@ -463,16 +463,16 @@ static V3_14: &[Row] = &[
     row(&[87], 0, Role::Quiet, Effect::Fixed(2)), // LOAD_FAST_BORROW_LOAD_FAST_BORROW
     row(&[88], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST_CHECK
     row(&[89], 0, Role::Quiet, Effect::Fixed(2)), // LOAD_FAST_LOAD_FAST
-    row(&[90], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
-    row(&[91], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
+    row(&[90], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
+    row(&[91], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
     row(&[92, 192, 193], 4, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL
     row(&[93], 0, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_NAME
     row(&[94], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_SMALL_INT
-    row(&[95], 0, Role::Plain, Effect::Fixed(1)), // LOAD_SPECIAL
+    row(&[95], 0, Role::Outside, Effect::Fixed(1)), // LOAD_SPECIAL
     row(&[96, 194, 195, 249], 1, Role::LoadsName { shift: 2 }, Effect::LowBit(-2, 1)), // LOAD_SUPER_ATTR
     row(&[97], 0, Role::Quiet, Effect::Fixed(0)), // MAKE_CELL
-    row(&[98], 0, Role::Plain, Effect::Fixed(-2)), // MAP_ADD
-    row(&[99], 0, Role::Plain, Effect::Fixed(-2)), // MATCH_CLASS
+    row(&[98], 0, Role::Outside, Effect::Fixed(-2)), // MAP_ADD
+    row(&[99], 0, Role::Outside, Effect::Fixed(-2)), // MATCH_CLASS
     row(&[100, 242], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_FALSE
     row(&[101, 243], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NONE
     row(&[102, 244], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NOT_NONE
@@ -480,19 +480,19 @@ static V3_14: &[Row] = &[
     row(&[104], 0, Role::Ends, Effect::Linear(0, -1)), // RAISE_VARARGS
     row(&[105], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[106, 197], 1, Role::Resumes, Effect::Fixed(0)), // SEND
-    row(&[107], 0, Role::Plain, Effect::Fixed(-1)), // SET_ADD
-    row(&[108], 0, Role::Plain, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
-    row(&[109], 0, Role::Plain, Effect::Fixed(-1)), // SET_UPDATE
-    row(&[110, 198, 199, 200], 4, Role::Plain, Effect::Fixed(-2)), // STORE_ATTR
-    row(&[111], 0, Role::Plain, Effect::Fixed(-1)), // STORE_DEREF
+    row(&[107], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
+    row(&[108], 0, Role::Outside, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
+    row(&[109], 0, Role::Outside, Effect::Fixed(-1)), // SET_UPDATE
+    row(&[110, 198, 199, 200], 4, Role::Outside, Effect::Fixed(-2)), // STORE_ATTR
+    row(&[111], 0, Role::Outside, Effect::Fixed(-1)), // STORE_DEREF
     row(&[112], 0, Role::Quiet, Effect::Fixed(-1)), // STORE_FAST
     row(&[113], 0, Role::Quiet, Effect::Fixed(0)), // STORE_FAST_LOAD_FAST
     row(&[114], 0, Role::Quiet, Effect::Fixed(-2)), // STORE_FAST_STORE_FAST
-    row(&[115], 0, Role::Plain, Effect::Fixed(-1)), // STORE_GLOBAL
-    row(&[116], 0, Role::Plain, Effect::Fixed(-1)), // STORE_NAME
+    row(&[115], 0, Role::Outside, Effect::Fixed(-1)), // STORE_GLOBAL
+    row(&[116], 0, Role::Outside, Effect::Fixed(-1)), // STORE_NAME
     row(&[117], 0, Role::Quiet, Effect::Fixed(0)), // SWAP
-    row(&[118], 0, Role::Plain, Effect::Unknown), // UNPACK_EX
-    row(&[119, 209, 210, 211], 1, Role::Plain, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
+    row(&[118], 0, Role::Outside, Effect::Unknown), // UNPACK_EX
+    row(&[119, 209, 210, 211], 1, Role::Outside, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
     row(&[120, 247], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
     row(&[128, 196, 245], 0, Role::Quiet, Effect::Fixed(0)), // RESUME
     row(&[238], 0, Role::Hidden, Effect::Fixed(0)), // INSTRUMENTED_INSTRUCTION
@@ -504,83 +504,83 @@ static V3_14: &[Row] = &[
 #[rustfmt::skip]
 static V3_15: &[Row] = &[
     row(&[0], 0, Role::Quiet, Effect::Fixed(0)), // CACHE
-    row(&[1], 0, Role::Plain, Effect::Fixed(-2)), // BINARY_SLICE
-    row(&[2], 0, Role::Plain, Effect::Fixed(-1)), // BUILD_TEMPLATE
+    row(&[1], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
+    row(&[2], 0, Role::Outside, Effect::Fixed(-1)), // BUILD_TEMPLATE
     row(&[4, 151, 152, 251], 1, Role::Calls { above: 2, counted: false }, Effect::Fixed(-3)), // CALL_FUNCTION_EX
-    row(&[5], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EG_MATCH
-    row(&[6], 0, Role::Plain, Effect::Fixed(0)), // CHECK_EXC_MATCH
-    row(&[7], 0, Role::Plain, Effect::Fixed(-1)), // CLEANUP_THROW
-    row(&[8], 0, Role::Plain, Effect::Fixed(-2)), // DELETE_SUBSCR
-    row(&[9, 233], 0, Role::Plain, Effect::Fixed(-1)), // END_FOR
-    row(&[10, 235], 0, Role::Plain, Effect::Fixed(-2)), // END_SEND
-    row(&[11], 0, Role::Plain, Effect::Fixed(-1)), // EXIT_INIT_CHECK
-    row(&[12], 0, Role::Plain, Effect::Fixed(0)), // FORMAT_SIMPLE
-    row(&[13], 0, Role::Plain, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
-    row(&[14], 0, Role::Plain, Effect::Fixed(0)), // GET_AITER
-    row(&[15], 0, Role::Plain, Effect::Fixed(1)), // GET_ANEXT
-    row(&[16], 0, Role::Plain, Effect::Fixed(1)), // GET_LEN
+    row(&[5], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
+    row(&[6], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
+    row(&[7], 0, Role::Outside, Effect::Fixed(-1)), // CLEANUP_THROW
+    row(&[8], 0, Role::Outside, Effect::Fixed(-2)), // DELETE_SUBSCR
+    row(&[9, 233], 0, Role::Outside, Effect::Fixed(-1)), // END_FOR
+    row(&[10, 235], 0, Role::Outside, Effect::Fixed(-2)), // END_SEND
+    row(&[11], 0, Role::Outside, Effect::Fixed(-1)), // EXIT_INIT_CHECK
+    row(&[12], 0, Role::Outside, Effect::Fixed(0)), // FORMAT_SIMPLE
+    row(&[13], 0, Role::Outside, Effect::Fixed(-1)), // FORMAT_WITH_SPEC
+    row(&[14], 0, Role::Outside, Effect::Fixed(0)), // GET_AITER
+    row(&[15], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
+    row(&[16], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
     row(&[18], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
-    row(&[19], 0, Role::Plain, Effect::Fixed(1)), // LOAD_BUILD_CLASS
-    row(&[20], 0, Role::Plain, Effect::Fixed(1)), // LOAD_LOCALS
-    row(&[21], 0, Role::Plain, Effect::Fixed(0)), // MAKE_FUNCTION
-    row(&[22], 0, Role::Plain, Effect::Fixed(1)), // MATCH_KEYS
-    row(&[23], 0, Role::Plain, Effect::Fixed(1)), // MATCH_MAPPING
-    row(&[24], 0, Role::Plain, Effect::Fixed(1)), // MATCH_SEQUENCE
+    row(&[19], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
+    row(&[20], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
+    row(&[21], 0, Role::Outside, Effect::Fixed(0)), // MAKE_FUNCTION
+    row(&[22], 0, Role::Outside, Effect::Fixed(1)), // MATCH_KEYS
+    row(&[23], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
+    row(&[24], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
     row(&[25], 0, Role::Quiet, Effect::Fixed(0)), // NOP
     row(&[26, 239], 0, Role::Quiet, Effect::Fixed(0)), // NOT_TAKEN
-    row(&[27], 0, Role::Plain, Effect::Fixed(-1)), // POP_EXCEPT
-    row(&[28, 234], 0, Role::Plain, Effect::Fixed(-2)), // POP_ITER
+    row(&[27], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
+    row(&[28, 234], 0, Role::Outside, Effect::Fixed(-2)), // POP_ITER
     row(&[29], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
-    row(&[30], 0, Role::Plain, Effect::Fixed(1)), // PUSH_EXC_INFO
+    row(&[30], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[31], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[32], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
     row(&[33, 245], 0, Role::Ends, Effect::Fixed(0)), // RETURN_VALUE
-    row(&[34], 0, Role::Plain, Effect::Fixed(0)), // SETUP_ANNOTATIONS
-    row(&[35], 0, Role::Plain, Effect::Fixed(-4)), // STORE_SLICE
-    row(&[36, 208, 209], 1, Role::Plain, Effect::Fixed(-3)), // STORE_SUBSCR
-    row(&[37, 210, 211, 212, 213, 214, 215], 3, Role::Plain, Effect::Fixed(0)), // TO_BOOL
-    row(&[38], 0, Role::Plain, Effect::Fixed(0)), // UNARY_INVERT
-    row(&[39], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NEGATIVE
-    row(&[40], 0, Role::Plain, Effect::Fixed(0)), // UNARY_NOT
-    row(&[41], 0, Role::Plain, Effect::Fixed(1)), // WITH_EXCEPT_START
-    row(&[42, 3, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143], 5, Role::Plain, Effect::Fixed(-1)), // BINARY_OP
-    row(&[43], 0, Role::Plain, Effect::LowBit(-1, -1)), // BUILD_INTERPOLATION
-    row(&[44], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_LIST
-    row(&[45], 0, Role::Plain, Effect::Linear(1, -2)), // BUILD_MAP
-    row(&[46], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SET
-    row(&[47], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_SLICE
-    row(&[48], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_STRING
-    row(&[49], 0, Role::Plain, Effect::Linear(1, -1)), // BUILD_TUPLE
+    row(&[34], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
+    row(&[35], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
+    row(&[36, 208, 209], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
+    row(&[37, 210, 211, 212, 213, 214, 215], 3, Role::Outside, Effect::Fixed(0)), // TO_BOOL
+    row(&[38], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
+    row(&[39], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
+    row(&[40], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
+    row(&[41], 0, Role::Outside, Effect::Fixed(1)), // WITH_EXCEPT_START
+    row(&[42, 3, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143], 5, Role::Operates { subscript: 26 }, Effect::Fixed(-1)), // BINARY_OP
+    row(&[43], 0, Role::Outside, Effect::LowBit(-1, -1)), // BUILD_INTERPOLATION
+    row(&[44], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_LIST
+    row(&[45], 0, Role::Outside, Effect::Linear(1, -2)), // BUILD_MAP
+    row(&[46], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SET
+    row(&[47], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_SLICE
+    row(&[48], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_STRING
+    row(&[49], 0, Role::Outside, Effect::Linear(1, -1)), // BUILD_TUPLE
     row(&[50, 144, 145, 146, 147, 148, 149, 150, 153, 157, 158, 159, 160, 161, 162, 163, 164, 165, 166, 167, 168, 249], 3, Role::Calls { above: 0, counted: true }, Effect::Linear(-1, -1)), // CALL
-    row(&[51], 0, Role::Plain, Effect::Fixed(0)), // CALL_INTRINSIC_1
-    row(&[52], 0, Role::Plain, Effect::Fixed(-1)), // CALL_INTRINSIC_2
+    row(&[51], 0, Role::Outside, Effect::Fixed(0)), // CALL_INTRINSIC_1
+    row(&[52], 0, Role::Outside, Effect::Fixed(-1)), // CALL_INTRINSIC_2
     row(&[53, 154, 155, 156, 250], 3, Role::Calls { above: 1, counted: true }, Effect::Linear(-2, -1)), // CALL_KW
-    row(&[54, 169, 170, 171], 1, Role::Plain, Effect::Fixed(-1)), // COMPARE_OP
-    row(&[55, 172, 173], 1, Role::Plain, Effect::Fixed(-1)), // CONTAINS_OP
-    row(&[56], 0, Role::Plain, Effect::Fixed(0)), // CONVERT_VALUE
+    row(&[54, 169, 170, 171], 1, Role::Outside, Effect::Fixed(-1)), // COMPARE_OP
+    row(&[55, 172, 173], 1, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
+    row(&[56], 0, Role::Outside, Effect::Fixed(0)), // CONVERT_VALUE
     row(&[57], 0, Role::Quiet, Effect::Fixed(1)), // COPY
     row(&[58], 0, Role::Quiet, Effect::Fixed(0)), // COPY_FREE_VARS
-    row(&[59], 0, Role::Plain, Effect::Fixed(-1)), // DELETE_ATTR
-    row(&[60], 0, Role::Plain, Effect::Fixed(0)), // DELETE_DEREF
-    row(&[61], 0, Role::Plain, Effect::Fixed(0)), // DELETE_FAST
-    row(&[62], 0, Role::Plain, Effect::Fixed(0)), // DELETE_GLOBAL
-    row(&[63], 0, Role::Plain, Effect::Fixed(0)), // DELETE_NAME
-    row(&[64], 0, Role::Plain, Effect::Fixed(-1)), // DICT_MERGE
-    row(&[65], 0, Role::Plain, Effect::Fixed(-1)), // DICT_UPDATE
+    row(&[59], 0, Role::Outside, Effect::Fixed(-1)), // DELETE_ATTR
+    row(&[60], 0, Role::Outside, Effect::Fixed(0)), // DELETE_DEREF
+    row(&[61], 0, Role::Outside, Effect::Fixed(0)), // DELETE_FAST
+    row(&[62], 0, Role::Outside, Effect::Fixed(0)), // DELETE_GLOBAL
+    row(&[63], 0, Role::Outside, Effect::Fixed(0)), // DELETE_NAME
+    row(&[64], 0, Role::Outside, Effect::Fixed(-1)), // DICT_MERGE
+    row(&[65], 0, Role::Outside, Effect::Fixed(-1)), // DICT_UPDATE
     row(&[66, 247], 0, Role::Branches(Way::Forward), Effect::Fixed(-2)), // END_ASYNC_FOR
     row(&[67], 0, Role::Extends, Effect::Fixed(0)), // EXTENDED_ARG
     row(&[68, 174, 175, 176, 177, 178, 236], 1, Role::Resumes, Effect::Fixed(1)), // FOR_ITER
     row(&[69], 0, Role::Iterates, Effect::Fixed(0)), // GET_AWAITABLE
     row(&[70, 179, 180], 1, Role::Iterates, Effect::Fixed(1)), // GET_ITER
-    row(&[71], 0, Role::Plain, Effect::Fixed(1)), // IMPORT_FROM
-    row(&[72], 0, Role::Plain, Effect::Fixed(-1)), // IMPORT_NAME
-    row(&[73], 0, Role::Plain, Effect::Fixed(-1)), // IS_OP
+    row(&[71], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
+    row(&[72], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
+    row(&[73], 0, Role::Outside, Effect::Fixed(-1)), // IS_OP
     row(&[74, 181, 182, 252], 1, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD
     row(&[75], 0, Role::Jumps(Way::Backward), Effect::Fixed(0)), // JUMP_BACKWARD_NO_INTERRUPT
     row(&[76, 238], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
-    row(&[77], 0, Role::Plain, Effect::Fixed(-1)), // LIST_APPEND
-    row(&[78], 0, Role::Plain, Effect::Fixed(-1)), // LIST_EXTEND
+    row(&[77], 0, Role::Outside, Effect::Fixed(-1)), // LIST_APPEND
+    row(&[78], 0, Role::Outside, Effect::Fixed(-1)), // LIST_EXTEND
     row(&[79, 183, 184, 185, 186, 187, 188, 189, 190, 191, 192, 193, 194, 195], 9, Role::LoadsAttribute { shift: 1 }, Effect::LowBit(0, 1)), // LOAD_ATTR
     row(&[80], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_COMMON_CONSTANT
     row(&[81], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_CONST
@@ -591,16 +591,16 @@ static V3_15: &[Row] = &[
     row(&[86], 0, Role::Quiet, Effect::Fixed(2)), // LOAD_FAST_BORROW_LOAD_FAST_BORROW
     row(&[87], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST_CHECK
     row(&[88], 0, Role::Quiet, Effect::Fixed(2)), // LOAD_FAST_LOAD_FAST
-    row(&[89], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
-    row(&[90], 0, Role::Plain, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
+    row(&[89], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_DEREF
+    row(&[90], 0, Role::Outside, Effect::Fixed(0)), // LOAD_FROM_DICT_OR_GLOBALS
     row(&[91, 196, 197], 4, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL
     row(&[92], 0, Role::LoadsName { shift: 0 }, Effect::Fixed(1)), // LOAD_NAME
     row(&[93], 0, Role::Quiet, Effect::Fixed(1)), // LOAD_SMALL_INT
-    row(&[94], 0, Role::Plain, Effect::Fixed(1)), // LOAD_SPECIAL
+    row(&[94], 0, Role::Outside, Effect::Fixed(1)), // LOAD_SPECIAL
     row(&[95, 198, 199, 248], 1, Role::LoadsName { shift: 2 }, Effect::LowBit(-2, 1)), // LOAD_SUPER_ATTR
     row(&[96], 0, Role::Quiet, Effect::Fixed(0)), // MAKE_CELL
-    row(&[97], 0, Role::Plain, Effect::Fixed(-2)), // MAP_ADD
-    row(&[98], 0, Role::Plain, Effect::Fixed(-2)), // MATCH_CLASS
+    row(&[97], 0, Role::Outside, Effect::Fixed(-2)), // MAP_ADD
+    row(&[98], 0, Role::Outside, Effect::Fixed(-2)), // MATCH_CLASS
     row(&[99, 241], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_FALSE
     row(&[100, 242], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NONE
     row(&[101, 243], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_NOT_NONE
@@ -608,19 +608,19 @@ static V3_15: &[Row] = &[
     row(&[103], 0, Role::Ends, Effect::Linear(0, -1)), // RAISE_VARARGS
     row(&[104], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[105, 202, 203, 204], 1, Role::Resumes, Effect::Fixed(0)), // SEND
-    row(&[106], 0, Role::Plain, Effect::Fixed(-1)), // SET_ADD
-    row(&[107], 0, Role::Plain, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
-    row(&[108], 0, Role::Plain, Effect::Fixed(-1)), // SET_UPDATE
-    row(&[109, 205, 206, 207], 4, Role::Plain, Effect::Fixed(-2)), // STORE_ATTR
-    row(&[110], 0, Role::Plain, Effect::Fixed(-1)), // STORE_DEREF
+    row(&[106], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
+    row(&[107], 0, Role::Outside, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
+    row(&[108], 0, Role::Outside, Effect::Fixed(-1)), // SET_UPDATE
+    row(&[109, 205, 206, 207], 4, Role::Outside, Effect::Fixed(-2)), // STORE_ATTR
+    row(&[110], 0, Role::Outside, Effect::Fixed(-1)), // STORE_DEREF
     row(&[111], 0, Role::Quiet, Effect::Fixed(-1)), // STORE_FAST
     row(&[112], 0, Role::Quiet, Effect::Fixed(0)), // STORE_FAST_LOAD_FAST
     row(&[113], 0, Role::Quiet, Effect::Fixed(-2)), // STORE_FAST_STORE_FAST
-    row(&[114], 0, Role::Plain, Effect::Fixed(-1)), // STORE_GLOBAL
-    row(&[115], 0, Role::Plain, Effect::Fixed(-1)), // STORE_NAME
+    row(&[114], 0, Role::Outside, Effect::Fixed(-1)), // STORE_GLOBAL
+    row(&[115], 0, Role::Outside, Effect::Fixed(-1)), // STORE_NAME
     row(&[116], 0, Role::Quiet, Effect::Fixed(0)), // SWAP
-    row(&[117], 0, Role::Plain, Effect::Unknown), // UNPACK_EX
-    row(&[118, 216, 217, 218], 1, Role::Plain, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
+    row(&[117], 0, Role::Outside, Effect::Unknown), // UNPACK_EX
+    row(&[118, 216, 217, 218], 1, Role::Outside, Effect::Linear(-1, 1)), // UNPACK_SEQUENCE
     row(&[119, 246], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
     row(&[128, 200, 201, 244], 1, Role::Quiet, Effect::Fixed(0)), // RESUME
     row(&[237], 0, Role::Hidden, Effect::Fixed(0)), // INSTRUMENTED_INSTRUCTION
