@@ -105,6 +105,17 @@ impl EntryLayout {
         self.span = self.span.max(size.saturating_sub(self.first));
     }
 
+    /// How much of the bytes lies before the current frame. In some of it
+    /// (`py_recursion_remaining`) the thread counts its calls: it waits with its next
+    /// call or return until it has that memory back once it has been copied, so what
+    /// is copied after it is the moment before a call too often.
+    pub(super) fn before_frame(&self) -> usize {
+        match self.through {
+            Some(_) => 0,
+            None => self.frame - self.first,
+        }
+    }
+
     /// Decodes the bytes from [`first`](Self::first) on.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<Entry> {
         let view = Bytes(bytes);

@@ -15,9 +15,9 @@ pub(in crate::frames) struct Look {
     found: Cell<usize>,
     /// The pieces that were copied for the second time.
     second: Span<usize>,
-    /// Which piece of the next look is copied from where on first, and then what
-    /// lies before: the newest frames are at the end of a chunk, and change most.
-    pub(super) begin: Option<(usize, usize)>,
+    /// Which pieces of the next look are copied from where on first, and then what
+    /// lies before.
+    begins: Vec<(usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -30,6 +30,12 @@ struct Part {
 const MAX_BYTES: usize = 64 << 20;
 
 impl Look {
+    /// Has the next look copy this piece from so many bytes on first, and what lies
+    /// before them right after that.
+    pub(super) fn begin(&mut self, piece: usize, skip: usize) {
+        self.begins.push((piece, skip));
+    }
+
     /// Forgets what was copied, and copies these pieces; how many of them,
     /// counted from the first, could be read. Those are what
     /// [`slice`](Self::slice) then finds.
@@ -62,29 +68,36 @@ impl Look {
         }
         self.bytes.resize(end, 0);
         let mut rest = self.bytes.as_mut_slice();
-        let mut ranges = Vec::with_capacity(self.parts.len() + 1);
-        let begin = self.begin.take();
-        let begin = begin.filter(|(piece, skip)| {
-            let part = self.parts.get(*piece);
-            part.is_some_and(|part| (1..part.at.len()).contains(skip))
-        });
+        let mut ranges = Vec::with_capacity(self.parts.len() + self.begins.len());
+        let begins = &self.begins;
+        let begin = |index: usize, len: usize| {
+            let begin = begins.iter().find(|(piece, _)| *piece == index);
+            let skip = begin.map(|(_, skip)| *skip);
+            skip.filter(|skip| (1..len).contains(skip))
+        };
         for (index, part) in self.parts.iter().enumerate() {
             let (buf, after) = rest.split_at_mut(part.at.len());
             rest = after;
             let addr = part.start;
-            match begin {
-                Some((piece, skip)) if piece == index => {
-                    let (before, buf) = buf.split_at_mut(skip);
-                    let behind = addr.offset(skip as u64);
-                    ranges.push(Range { addr: behind, buf });
-                    ranges.push(Range { addr, buf: before });
-                }
-                _ => ranges.push(Range { addr, buf }),
+            if let Some(skip) = begin(index, buf.len()) {
+                let (before, buf) = buf.split_at_mut(skip);
+                let behind = addr.offset(skip as u64);
+                ranges.push(Range { addr: behind, buf });
+                ranges.push(Range { addr, buf: before });
+            } else {
+                ranges.push(Range { addr, buf });
             }
         }
-        let filled = memory.read_scattered(&mut ranges);
-        let halves = begin.is_some_and(|(piece, _)| filled > piece);
-        let filled = filled - usize::from(halves);
+        let mut read = memory.read_scattered(&mut ranges);
+        // In pieces.
+        let whole = |(index, part): &(usize, &Part)| {
+            let ranges = 1 + usize::from(begin(*index, part.at.len()).is_some());
+            let left = read.checked_sub(ranges);
+            read = left.unwrap_or(0);
+            left.is_some()
+        };
+        let filled = self.parts.iter().enumerate().take_while(whole).count();
+        self.begins.clear();
         self.parts.truncate(filled);
         filled
     }
@@ -189,21 +202,31 @@ mod tests {
         memory.insert(at(0x1000), (0..64).collect());
         memory.insert(at(0x2000), vec![7; 16]);
         let plan = [(at(0x2000), 8), (at(0x1000), 32), (at(0x2000), 16)];
-        let mut look = Look {
-            begin: Some((1, 24)),
-            ..Look::default()
-        };
+        let mut look = Look::default();
+        look.begin(1, 24);
         assert_eq!(look.take(&memory, &plan), 3);
         let all: Vec<u8> = (0..32).collect();
         assert_eq!(look.slice(at(0x1000), 32), Some(&all[..]));
         assert_eq!(look.slice(at(0x2008), 8), Some(&[7; 8][..]));
         let broken = [(at(0x2000), 8), (at(0xff0), 32), (at(0x2000), 16)];
-        look.begin = Some((1, 16));
+        look.begin(1, 16);
         assert_eq!(look.take(&memory, &broken), 1);
+        assert_eq!(look.slice(at(0x1000), 16), None);
+        // Several may.
+        look.begin(0, 4);
+        look.begin(1, 8);
+        assert_eq!(look.take(&memory, &plan), 3);
+        assert_eq!(look.slice(at(0x1000), 32), Some(&all[..]));
+        look.begin(0, 4);
+        look.begin(1, 16);
+        assert_eq!(look.take(&memory, &broken), 1);
+        assert_eq!(look.slice(at(0x2000), 8), Some(&[7; 8][..]));
         assert_eq!(look.slice(at(0x1000), 16), None);
         // It was for one look, and is nothing at either end of a piece.
         for begin in [None, Some((0, 0)), Some((0, 8)), Some((9, 1))] {
-            look.begin = begin;
+            if let Some((piece, skip)) = begin {
+                look.begin(piece, skip);
+            }
             assert_eq!(look.take(&memory, &plan), 3);
             assert_eq!(look.slice(at(0x1000), 32), Some(&all[..]));
         }

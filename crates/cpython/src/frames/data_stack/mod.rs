@@ -307,9 +307,12 @@ impl DataStack {
             turn += 1;
             self.plan.clear();
             // The current frame first, and the newest frames right behind it.
+            self.look.begin(0, self.entry.before_frame());
             self.plan.push((start, self.entry.span));
             self.plan.extend(known.cells.plan());
-            self.look.begin = known.newest_at().map(|skip| (self.plan.len(), skip));
+            if let Some(skip) = known.newest_at() {
+                self.look.begin(self.plan.len(), skip);
+            }
             self.plan.extend(known.chunks());
             let span = self.frame.span;
             self.plan
