@@ -32,28 +32,38 @@ impl Plan {
 /// different return addresses, a large native one at some thousands.
 const SLOTS: usize = 1 << 13;
 
+/// A slot that nothing is in.
+const EMPTY: u16 = u16::MAX;
+
 /// The plan for each address seen of late. Each address has one slot, so that
-/// looking up is one comparison, and a newer address in the same slot wins.
+/// looking up is one comparison, and a newer address in the same slot wins. What is
+/// in no slot takes no room: most of the processes of a tree stand at few addresses.
 #[derive(Debug)]
 pub(super) struct Cache {
-    slots: Box<[Option<(CodeAddress, Plan)>]>,
+    /// The places in `held`, of which there are no more than slots.
+    slots: Box<[u16]>,
+    held: Vec<(CodeAddress, Plan)>,
 }
 
 impl Cache {
     pub(super) fn new() -> Self {
         Self {
-            slots: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+            slots: vec![EMPTY; SLOTS].into(),
+            held: Vec::new(),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.slots.fill_with(|| None);
+        self.slots.fill(EMPTY);
+        self.held.clear();
     }
 
     /// Forgets where no code was.
     pub(super) fn forget_missing(&mut self) {
-        for slot in &mut self.slots {
-            slot.take_if(|(_, plan)| matches!(plan, Plan::NotCode));
+        self.slots.fill(EMPTY);
+        self.held.retain(|(_, plan)| !matches!(plan, Plan::NotCode));
+        for (place, (address, _)) in (0..).zip(&self.held) {
+            self.slots[slot(*address)] = place;
         }
     }
 
@@ -63,13 +73,24 @@ impl Cache {
         address: CodeAddress,
         make: impl FnOnce() -> Plan,
     ) -> &Plan {
-        // Fibonacci hashing: the high bits depend on all bits of the address.
-        let hash = address.addr().get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let slot = usize::try_from(hash >> (64 - SLOTS.trailing_zeros())).unwrap_or(0);
-        let slot = &mut self.slots[slot % SLOTS];
-        if slot.as_ref().is_none_or(|(held, _)| *held != address) {
-            *slot = None;
+        let slot = &mut self.slots[slot(address)];
+        let mut place = usize::from(*slot);
+        match self.held.get_mut(place) {
+            Some((held, _)) if *held == address => {}
+            Some(entry) => *entry = (address, make()),
+            None => {
+                place = self.held.len();
+                self.held.push((address, make()));
+                *slot = u16::try_from(place).unwrap_or(EMPTY);
+            }
         }
-        &slot.get_or_insert_with(|| (address, make())).1
+        &self.held[place].1
     }
+}
+
+/// The slot of an address.
+fn slot(address: CodeAddress) -> usize {
+    // Fibonacci hashing: the high bits depend on all bits of the address.
+    let hash = address.addr().get().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    usize::try_from(hash >> (64 - SLOTS.trailing_zeros())).unwrap_or(0) % SLOTS
 }
