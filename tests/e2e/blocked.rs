@@ -17,7 +17,7 @@ fn as_if_stopped() {
         let pid = Pid::new(target.pid()).unwrap();
         let process = Arc::new(Process::open(pid).unwrap());
         let memory = Arc::new(process.memory().unwrap());
-        let mut native = Native::new(&process, &memory).unwrap();
+        let mut native = Native::new(&process, &memory, &Arc::default()).unwrap();
         let ids = process.thread_ids().unwrap();
         let known = target.truth["threads"].as_object().unwrap();
         assert_eq!(known.len(), 11);

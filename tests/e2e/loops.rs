@@ -41,7 +41,7 @@ impl Look {
         let process = Arc::new(Process::open(pid).unwrap());
         let memory = Arc::new(process.memory().unwrap());
         let runtime = found.runtime().unwrap();
-        let mut native = Native::new(&process, &memory).unwrap();
+        let mut native = Native::new(&process, &memory, &Arc::default()).unwrap();
         native.set_interpreter(runtime.location(), runtime.version);
         Self {
             native,

@@ -30,8 +30,13 @@ pub struct Architecture {
     pub(crate) signal_return: fn(&[u8]) -> Option<Rule>,
     /// How long its first instruction may be.
     pub(crate) signal_return_first: &'static [u64],
-    /// The rule in code that linkers make, by its kind and the offset in its section.
-    pub(crate) stub: fn(Stub, u64) -> Rule,
+    /// The rule in code that linkers make, by its kind, the address, and the offset of
+    /// that in its section.
+    pub(crate) stub: fn(&mut Code<'_>, Stub, u64, u64) -> Rule,
+    /// What a stub takes its function from, by the same.
+    pub(crate) stub_target: fn(&mut Code<'_>, Stub, u64, u64) -> Option<StubTarget>,
+    /// The relocation whose value is what a function of the object returns.
+    pub(crate) indirect_relocation: u32,
     /// The rule at an instruction that nothing describes, by the code from
     /// there on.
     pub(crate) by_exit: fn(&mut Code<'_>, ImageAddress) -> Option<Rule>,
@@ -47,6 +52,15 @@ pub struct Architecture {
     pub(crate) call_before: fn(&[u8], u64) -> Call,
     /// How many bytes a call has at most.
     pub(crate) longest_call: u64,
+}
+
+/// What a stub knows its function by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StubTarget {
+    /// The place that its address is written to.
+    Slot(ImageAddress),
+    /// The number of the relocation in `.rela.plt` that fills that in.
+    Numbered(u32),
 }
 
 /// What stands before an address that may be a return address.

@@ -11,7 +11,7 @@ mod notes;
 mod section;
 
 pub use build_id::BuildId;
-pub use bytes::{ObjectBytes, ObjectSource};
+pub use bytes::{FileIdentity, ObjectBytes, ObjectSource};
 pub(crate) use code::Code;
 pub(crate) use compressed::unpack_xz;
 pub use error::ImageError;

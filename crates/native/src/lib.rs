@@ -12,16 +12,19 @@
 mod address;
 pub mod arch;
 mod image;
+mod library;
 mod mapping;
 mod module;
 mod modules;
+mod object_file;
 mod registers;
 mod symbols;
 mod unwind;
 
 pub use address::{CodeAddress, ImageAddress, InstructionPointer, ReturnAddress};
 pub use arch::Architecture;
-pub use image::{BuildId, Image, ImageError, ObjectBytes, ObjectSource};
+pub use image::{BuildId, FileIdentity, Image, ImageError, ObjectBytes, ObjectSource};
+pub use library::Library;
 pub use mapping::{MappedFile, Mapping, Origin};
 pub use module::Module;
 pub use modules::{Located, Modules, Objects};

@@ -4,9 +4,10 @@ use std::sync::{Arc, OnceLock};
 use crate::ImageAddress;
 use crate::arch::Architecture;
 use crate::image::{Image, ImageError};
+use crate::library;
 use crate::mapping::Origin;
 use crate::modules::Objects;
-use crate::symbols::SymbolTable;
+use crate::object_file::ObjectFile;
 use crate::unwind::Cfi;
 
 /// An object that code comes from: a file, the vDSO, or nothing that has a
@@ -14,14 +15,7 @@ use crate::unwind::Cfi;
 #[derive(Debug)]
 pub struct Module {
     origin: Origin,
-    loaded: OnceLock<Result<Loaded, ImageError>>,
-}
-
-#[derive(Debug)]
-struct Loaded {
-    image: Arc<Image>,
-    cfi: Cfi,
-    symbols: OnceLock<Option<SymbolTable>>,
+    loaded: OnceLock<Result<Arc<ObjectFile>, ImageError>>,
 }
 
 impl Module {
@@ -58,7 +52,7 @@ impl Module {
         objects: &dyn Objects,
         arch: &Architecture,
     ) -> Result<&Arc<Image>, ImageError> {
-        self.loaded(objects, arch).map(|loaded| &loaded.image)
+        self.file(objects, arch).map(|file| file.image())
     }
 
     /// Where the function at an address starts, or that part of it, as its
@@ -80,13 +74,9 @@ impl Module {
         arch: &Architecture,
         address: ImageAddress,
     ) -> Option<ImageAddress> {
-        let loaded = self.loaded(objects, arch).ok()?;
-        let read = || {
-            let all = SymbolTable::read(&loaded.image, false);
-            all.or_else(|| SymbolTable::read(&loaded.image, true))
-        };
-        let symbols = loaded.symbols.get_or_init(read);
-        symbols.as_ref()?.start(address)
+        let file = self.file(objects, arch).ok()?;
+        let symbols = file.full_symbols().or_else(|| file.dynamic_symbols());
+        symbols?.start(address)
     }
 
     pub(crate) fn cfi(
@@ -94,31 +84,33 @@ impl Module {
         objects: &dyn Objects,
         arch: &Architecture,
     ) -> Result<(&Arc<Image>, &Cfi), ImageError> {
-        let loaded = self.loaded(objects, arch)?;
-        Ok((&loaded.image, &loaded.cfi))
+        let file = self.file(objects, arch)?;
+        Ok((file.image(), file.cfi()))
     }
 
-    fn loaded(&self, objects: &dyn Objects, arch: &Architecture) -> Result<&Loaded, ImageError> {
+    /// The object file with all that is known of it, opened at the first call.
+    pub(crate) fn file(
+        &self,
+        objects: &dyn Objects,
+        arch: &Architecture,
+    ) -> Result<&Arc<ObjectFile>, ImageError> {
         let loaded = self.loaded.get_or_init(|| {
             if self.origin == Origin::Anonymous {
                 return Err(ImageError::NotFound);
             }
             let bytes = objects.object(&self.origin).ok_or(ImageError::NotFound)?;
-            let image = Image::parse(bytes)?;
+            let file = library::open(objects, bytes)?;
+            let image = file.image();
             if !image.is_for(arch) {
                 return Err(ImageError::OtherMachine);
             }
-            if let Origin::File(file) = &self.origin
-                && let Some(expected) = &file.build_id
+            if let Origin::File(mapped) = &self.origin
+                && let Some(expected) = &mapped.build_id
                 && image.build_id() != Some(expected)
             {
                 return Err(ImageError::OtherBuildId);
             }
-            Ok(Loaded {
-                cfi: Cfi::of(&image),
-                image: Arc::new(image),
-                symbols: OnceLock::new(),
-            })
+            Ok(file)
         });
         loaded.as_ref().map_err(|error| *error)
     }

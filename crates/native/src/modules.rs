@@ -8,6 +8,7 @@ use firefinch_memory::RemoteAddr;
 use crate::ImageAddress;
 use crate::arch::Architecture;
 use crate::image::ObjectBytes;
+use crate::library::Library;
 use crate::mapping::{Mapping, Origin};
 use crate::module::Module;
 use crate::symbols::Candidate;
@@ -32,6 +33,12 @@ pub trait Objects: Send + Sync {
     /// anything.
     fn source_file(&self, path: &Path) -> Option<ObjectBytes> {
         let _ = path;
+        None
+    }
+
+    /// Where files are kept that other targets have mapped too; `None` if nothing is
+    /// shared.
+    fn library(&self) -> Option<&Library> {
         None
     }
 }

@@ -8,12 +8,16 @@ mod debug_files;
 mod debug_info;
 mod demangle;
 mod jit_dump;
+mod linkage;
 mod module_symbols;
 mod perf_map;
 mod symbol_table;
 mod symbolizer;
-pub(crate) use symbol_table::SymbolTable;
 mod units;
+
+pub(crate) use debug_info::DebugInfo;
+pub(crate) use linkage::Linkage;
+pub(crate) use symbol_table::SymbolTable;
 
 pub use candidate::{Candidate, DebugPlaces, Proof, Root};
 pub use perf_map::PerfMap;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use firefinch_memory::RemoteAddr;
 use firefinch_native::arch::{aarch64::AARCH64, x86_64::X86_64};
 use firefinch_native::{
-    BuildId, DebugPlaces, ImageAddress, ImageError, MappedFile, Mapping, Modules, NameSource,
-    ObjectBytes, Objects, Origin, Symbolizer,
+    BuildId, DebugPlaces, FileIdentity, Image, ImageAddress, ImageError, Library, MappedFile,
+    Mapping, Modules, NameSource, ObjectBytes, Objects, Origin, Symbolizer,
 };
 
 #[derive(Default)]
@@ -68,6 +68,69 @@ fn opened_once() {
     let modules = modules.updated(vec![mapping(0x3000_0000, file(None))]);
     assert_eq!(address(&modules, 0x3000_0001), Some(0x40_0001));
     assert_eq!(objects.0.load(Ordering::Relaxed), 1);
+}
+
+/// Files of one target, by path; each is the file of that identity.
+struct Shared {
+    library: Arc<Library>,
+    identity: Option<FileIdentity>,
+}
+
+impl Objects for Shared {
+    fn object(&self, origin: &Origin) -> Option<ObjectBytes> {
+        let bytes = Counted::default().object(origin)?;
+        Some(match self.identity {
+            Some(identity) => bytes.of_file(identity),
+            None => bytes,
+        })
+    }
+
+    fn library(&self) -> Option<&Library> {
+        Some(&self.library)
+    }
+}
+
+/// Targets that have the same file mapped share what is known of it, while one of them lives; another file, another state of it, and bytes that are of no file are not shared, whatever their path.
+#[test]
+fn shared() {
+    let library = Arc::<Library>::default();
+    let target = |identity| {
+        let library = Arc::clone(&library);
+        let objects = Arc::new(Shared { library, identity });
+        let modules = Modules::new(&AARCH64, vec![mapping(0x5000_0000, file(None))], objects);
+        let located = modules.locate(RemoteAddr::new(0x5000_0000));
+        let image = located.expect("mapped").module;
+        let image = image.image(modules.objects(), &AARCH64);
+        let image = Arc::clone(image.expect("sound"));
+        (modules, image)
+    };
+    let same = |one: &(_, Arc<Image>), other: &(_, _)| Arc::ptr_eq(&one.1, &other.1);
+    let identity = FileIdentity {
+        device: 1,
+        inode: 2,
+        changed: (3, 4),
+    };
+    let first = target(Some(identity));
+    assert!(same(&first, &target(Some(identity))));
+    let inode = FileIdentity {
+        inode: 3,
+        ..identity
+    };
+    let device = FileIdentity {
+        device: 3,
+        ..identity
+    };
+    let later = FileIdentity {
+        changed: (3, 5),
+        ..identity
+    };
+    for other in [Some(inode), Some(device), Some(later), None] {
+        assert!(!same(&first, &target(other)));
+    }
+    assert!(!same(&target(None), &target(None)));
+    let known = Arc::downgrade(&first.1);
+    drop(first);
+    assert!(known.upgrade().is_none());
 }
 
 /// A file that is not the one that was mapped, or is for another processor, says nothing; its addresses still have a name that is the same in every run.

@@ -26,7 +26,7 @@ fn main() {
     let process = Arc::new(Process::open(pid).expect("a process"));
     let memory = Arc::new(process.memory().expect("readable"));
     let mut stopper = Stopper::new(&process).expect("a thread");
-    let mut native = Native::new(&process, &memory).expect("readable");
+    let mut native = Native::new(&process, &memory, &Arc::default()).expect("readable");
     println!("attached after {:?}", begun.elapsed());
     for tid in process.threads().expect("alive") {
         let thread = Thread::open(&process, tid).expect("alive");

@@ -8,7 +8,7 @@ use firefinch_process::{
 };
 
 use crate::kernel::KernelStacks;
-use crate::native::{Capture, Native, NativePlace};
+use crate::native::{Capture, Library, Native, NativePlace};
 use crate::python::Python;
 use crate::target::ATTEMPTS;
 
@@ -45,9 +45,10 @@ impl NativeReader {
     pub(crate) fn new(
         process: &Arc<Process>,
         memory: &Arc<ProcessMemory>,
+        library: &Arc<Library>,
     ) -> Result<Self, AccessError> {
         Ok(Self {
-            native: Native::new(process, memory)?,
+            native: Native::new(process, memory, library)?,
             memory: Arc::clone(memory),
             stopper: Stopper::new(process)?,
             patience: DEADLINE,

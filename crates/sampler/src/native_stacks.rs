@@ -11,7 +11,7 @@ use crate::kernel::KernelStacks;
 use crate::lost::Lost;
 use crate::merged::Runs;
 use crate::named_later::NamedLater;
-use crate::native::{Nameless, Origin};
+use crate::native::{Library, Nameless, Origin};
 use crate::native_reader::NativeReader;
 use crate::python::Python;
 use crate::tally::Tally;
@@ -27,11 +27,26 @@ pub(crate) struct NativeStacks {
     kernel: bool,
     /// Whether frames without a name tell their address.
     addresses: bool,
+    /// What is known of object files.
+    library: Arc<Library>,
     /// Without what the present reader knows of the quality.
     tally: Tally,
 }
 
 impl NativeStacks {
+    /// Those of a target of which object files may be known already.
+    pub(crate) fn sharing(library: &Arc<Library>) -> Self {
+        Self {
+            library: Arc::clone(library),
+            ..Self::default()
+        }
+    }
+
+    /// What is known of object files.
+    pub(crate) fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+
     /// Whether they are read.
     pub(crate) fn are_read(&self) -> bool {
         self.reader.is_some()
@@ -44,7 +59,7 @@ impl NativeStacks {
         memory: &Arc<ProcessMemory>,
     ) -> Result<(), AccessError> {
         self.end();
-        let mut reader = NativeReader::new(process, memory)?;
+        let mut reader = NativeReader::new(process, memory, &self.library)?;
         reader.native.show(self.shown);
         reader.native.keep_addresses(self.addresses);
         reader.kernel = KernelStacks::new(self.kernel);

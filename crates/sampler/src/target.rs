@@ -9,6 +9,7 @@ use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
 use crate::lost::Lost;
 use crate::named_later::NamedLater;
+use crate::native::Library;
 use crate::native_stacks::NativeStacks;
 use crate::native_summary::NativeSummary;
 use crate::python::Python;
@@ -37,12 +38,14 @@ pub struct Target {
 }
 
 /// For what a process is attached to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wishes {
     pub(crate) stacks: Stacks,
     shown: Shown,
     kernel: bool,
     addresses: bool,
+    /// Most processes of a tree have the same files mapped.
+    library: Arc<Library>,
 }
 
 /// For so long the threads of one that may just have been forked are looked at
@@ -93,6 +96,7 @@ impl Target {
             shown: self.native.shown(),
             kernel: self.native.shows_kernel(),
             addresses: self.native.keeps_addresses(),
+            library: Arc::clone(self.native.library()),
         }
     }
 
@@ -125,7 +129,7 @@ impl Target {
         wishes: &Wishes,
         found: Found,
     ) -> Result<Self, AttachError> {
-        let native = NativeStacks::default();
+        let native = NativeStacks::sharing(&wishes.library);
         let mut target = Self::of(Arc::clone(process), wishes.stacks, native, found)?;
         target.show(wishes.shown);
         target.show_kernel(wishes.kernel);

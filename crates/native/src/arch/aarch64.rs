@@ -3,8 +3,9 @@
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
-use super::{Architecture, Call};
-use crate::image::Stub;
+use super::{Architecture, Call, StubTarget};
+use crate::ImageAddress;
+use crate::image::{Code, Stub};
 use crate::registers::{Register, RegisterSet, Registers};
 use crate::unwind::{Recovery, Rule};
 
@@ -32,6 +33,8 @@ pub static AARCH64: Architecture = Architecture {
     signal_return,
     signal_return_first: &[4],
     stub,
+    stub_target,
+    indirect_relocation: object::elf::R_AARCH64_IRELATIVE,
     by_exit: |_, _| None,
     by_entry: |_, _, _| None,
     below_frame_pointer: |_, _, _| None,
@@ -69,13 +72,45 @@ fn signal_return(code: &[u8]) -> Option<Rule> {
     known.then(|| Rule::signal_frame(SP, at(32), &saved()))
 }
 
-/// The first entry of `.plt`, 32 bytes, saves x16 and x30 with its first
-/// instruction; all others leave stack and link register alone.
-fn stub(stub: Stub, offset: u64) -> Rule {
-    match (stub, offset) {
-        (Stub::Plt, 4..32) => Rule::stub(SP, 16, Recovery::AtCfa(-8)),
-        _ => Rule::stub(SP, 0, Recovery::Register(LR)),
+/// The first entry of `.plt`, 32 bytes, saves x16 and x30 with its first instruction,
+/// after a landing place perhaps; all others leave stack and link register alone.
+/// Static programs have no such entry.
+fn stub(code: &mut Code<'_>, stub: Stub, address: u64, offset: u64) -> Rule {
+    const SAVE: u32 = 0xa9bf_7bf0;
+    let section = address.wrapping_sub(offset);
+    let mut saves = |at: u64| {
+        let word = code.at(section.wrapping_add(at)).first_chunk();
+        word.is_some_and(|word| u32::from_le_bytes(*word) == SAVE)
+    };
+    let in_first = stub == Stub::Plt && offset < 32;
+    match in_first && [0, 4].into_iter().any(|at| at < offset && saves(at)) {
+        true => Rule::stub(SP, 16, Recovery::AtCfa(-8)),
+        false => Rule::stub(SP, 0, Recovery::Register(LR)),
     }
+}
+
+/// A stub is `adrp x16, page; ldr x17, [x16, #offset]; add; br x17`, after a landing
+/// place (`bti c`) if that is wanted.
+fn stub_target(code: &mut Code<'_>, _: Stub, address: u64, _: u64) -> Option<StubTarget> {
+    const LANDING: u32 = 0xd503_245f;
+    let mut word = |at: u64| Some(u32::from_le_bytes(*code.at(at).first_chunk()?));
+    let is_adrp = |word: u32| word & 0x9f00_001f == 0x9000_0010;
+    let start = match word(address)? {
+        LANDING => address.wrapping_add(4),
+        _ => address,
+    };
+    let mut before = (0..4).map(|n| start.wrapping_sub(n * 4));
+    let at = before.find(|at| word(*at).is_some_and(is_adrp))?;
+    let (adrp, ldr) = (word(at)?, word(at.wrapping_add(4))?);
+    if ldr & 0xffc0_03ff != 0xf940_0211 {
+        return None;
+    }
+    let pages = (adrp >> 5 & 0x7_ffff) << 2 | adrp >> 29 & 3;
+    // 21 bits, with a sign.
+    let pages = (pages << 11).cast_signed() >> 11;
+    let page = (at & !0xfff).wrapping_add_signed(i64::from(pages) << 12);
+    let slot = page.wrapping_add(u64::from(ldr >> 10 & 0xfff) * 8);
+    Some(StubTarget::Slot(ImageAddress::new(slot)))
 }
 
 /// `bl` with an offset in words, or `blr` and its kin.
@@ -93,5 +128,34 @@ fn call_before(bytes: &[u8], after: u64) -> Call {
     match instruction & 0xfeff_f000 == 0xd63f_0000 {
         true => Call::Somewhere,
         false => Call::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stub tells its slot at each of its instructions, with a landing place and without; what is none does not.
+    #[test]
+    fn stubs() {
+        // bti c; adrp x16, -2 pages; ldr x17, [x16, #0x18]; add x16, x16, #0x18; br x17
+        let words: [u32; 5] = [
+            0xd503_245f,
+            0xd0ff_fff0,
+            0xf940_0e11,
+            0x9100_6210,
+            0xd61f_0220,
+        ];
+        let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let found = |code: &[u8], offset: u64| {
+            let mut code = Code::copied(0x5000, code);
+            stub_target(&mut code, Stub::Plt, 0x5000 + offset, offset)
+        };
+        let slot = Some(StubTarget::Slot(ImageAddress::new(0x3018)));
+        for offset in (0..20).step_by(4) {
+            assert_eq!(found(&code, offset), slot, "{offset}");
+        }
+        assert_eq!(found(&code[..8], 4), None);
+        assert_eq!(found(&[0; 20], 16), None);
     }
 }

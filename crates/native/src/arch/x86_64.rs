@@ -4,15 +4,15 @@ mod call;
 mod decode;
 mod entry;
 mod exit;
+mod stub;
 mod values;
 
 use firefinch_memory::Bytes;
 use gimli::Vendor;
 
 use super::Architecture;
-use crate::image::Stub;
 use crate::registers::{Register, RegisterSet, Registers};
-use crate::unwind::{Recovery, Rule};
+use crate::unwind::Rule;
 
 /// The general registers, as numbered in figure 3.36 of the ABI (version 1.0).
 pub const RAX: Register = Register(0);
@@ -52,7 +52,9 @@ pub static X86_64: Architecture = Architecture {
     pointer_mask: u64::MAX,
     signal_return,
     signal_return_first: &[5, 7],
-    stub,
+    stub: stub::rule,
+    stub_target: stub::target,
+    indirect_relocation: object::elf::R_X86_64_IRELATIVE,
     by_exit: exit::rule,
     by_entry: entry::rule,
     below_frame_pointer: entry::below_frame_pointer,
@@ -127,18 +129,6 @@ const SIGNAL_PC: i32 = 168;
 fn signal_return(code: &[u8]) -> Option<Rule> {
     let known = SIGRETURN.iter().any(|known| code.starts_with(known));
     known.then(|| Rule::signal_frame(RSP, SIGNAL_PC, &SIGNAL_FRAME))
-}
-
-/// GNU ld describes its stubs itself, other linkers do not. An entry of `.plt`
-/// is 16 bytes: a jump (6), a push (5), a jump to the first entry, which pushes
-/// (6) on top of that and jumps. Others only jump.
-fn stub(stub: Stub, offset: u64) -> Rule {
-    let pushed = match (stub, offset) {
-        (Stub::Plt, 0..16) => 1 + u8::from(offset >= 6),
-        (Stub::Plt, _) => u8::from(offset % 16 >= 11),
-        (Stub::PltJump, _) => 0,
-    };
-    Rule::stub(RSP, i32::from(pushed) * 8 + 8, Recovery::AtCfa(-8))
 }
 
 /// Go's runtime lets every goroutine return to the second byte of `goexit`, a

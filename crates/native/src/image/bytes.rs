@@ -6,7 +6,24 @@ use std::sync::Arc;
 /// The bytes of an object file, shared; of a large file only what is needed is
 /// ever in memory.
 #[derive(Clone)]
-pub struct ObjectBytes(Inner);
+pub struct ObjectBytes {
+    inner: Inner,
+    identity: Option<FileIdentity>,
+}
+
+/// A file in one of its states, as the kernel tells it from all others: equal
+/// ones have equal bytes, whoever opened them by whatever path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    /// The file system's number, as `fstat(2)` has it. What `/proc/PID/maps` shows
+    /// may be another one, which several files have in common.
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
+    /// When its bytes or anything else about it were last changed: seconds and
+    /// nanoseconds.
+    pub changed: (i64, i64),
+}
 
 #[derive(Clone)]
 enum Inner {
@@ -42,18 +59,38 @@ const MAX_PART: u64 = 1 << 30;
 impl ObjectBytes {
     /// Bytes that are held in memory.
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Self(Inner::Held(Arc::new(bytes)))
+        Self {
+            inner: Inner::Held(Arc::new(bytes)),
+            identity: None,
+        }
     }
 
     /// A file of `len` bytes, read as it is needed. What was read is kept.
     pub fn read_from(len: u64, source: impl ObjectSource + 'static) -> Self {
         let source = Arc::new(source);
-        Self(Inner::Read { len, source })
+        Self {
+            inner: Inner::Read { len, source },
+            identity: None,
+        }
+    }
+
+    /// The same, known to be those of this file: what is found in them holds for
+    /// whatever else has the same identity.
+    #[must_use]
+    pub fn of_file(self, identity: FileIdentity) -> Self {
+        Self {
+            identity: Some(identity),
+            ..self
+        }
+    }
+
+    pub(crate) fn identity(&self) -> Option<FileIdentity> {
+        self.identity
     }
 
     /// How many there are.
     pub fn len(&self) -> u64 {
-        match &self.0 {
+        match &self.inner {
             Inner::Held(bytes) => (**bytes).as_ref().len() as u64,
             Inner::Read { len, .. } => *len,
         }
@@ -70,7 +107,7 @@ impl ObjectBytes {
             return None;
         }
         let size = Some(range.end - range.start).filter(|size| *size <= MAX_PART)?;
-        Some(Part(match &self.0 {
+        Some(Part(match &self.inner {
             Inner::Held(bytes) => {
                 let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
                 Kept::Held(Arc::clone(bytes), range)

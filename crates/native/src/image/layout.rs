@@ -97,7 +97,7 @@ impl Image {
         }
     }
 
-    pub(super) fn bytes(&self) -> &ObjectBytes {
+    pub(crate) fn bytes(&self) -> &ObjectBytes {
         &self.bytes
     }
 

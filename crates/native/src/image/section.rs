@@ -121,6 +121,8 @@ names! {
     PltSec ".plt.sec",
     PltGot ".plt.got",
     Iplt ".iplt",
+    RelaPlt ".rela.plt",
+    RelaDyn ".rela.dyn",
     NoteGnuBuildId ".note.gnu.build-id",
     Symtab ".symtab",
     Strtab ".strtab",

@@ -2,36 +2,38 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::candidate::{self, Candidate, DebugPlaces, Proof, Root};
-use crate::image::{Image, ObjectBytes, SectionName};
+use crate::image::SectionName;
+use crate::library;
 use crate::modules::Objects;
+use crate::object_file::ObjectFile;
 
 /// The files that an object's debug information is in.
 #[derive(Clone, Debug)]
 pub(super) struct DebugFiles {
     /// The object itself, or a file apart.
-    pub(super) main: Arc<Image>,
+    pub(super) main: Arc<ObjectFile>,
     /// What `dwz` moved to a file shared with other objects.
-    pub(super) supplement: Option<Arc<Image>>,
+    pub(super) supplement: Option<Arc<ObjectFile>>,
 }
 
 impl DebugFiles {
     /// Finds them for an object that lies at `path` in the target; `None` if
     /// there is no debug information to be had.
     pub(super) fn find(
-        object: &Arc<Image>,
+        object: &Arc<ObjectFile>,
         path: &Path,
         places: &DebugPlaces,
         objects: &dyn Objects,
     ) -> Option<Self> {
-        let (main, path, root) = if object.has(SectionName::DebugInfo) {
+        let (main, path, root) = if object.image().has(SectionName::DebugInfo) {
             (Arc::clone(object), path.to_owned(), Root::Target)
         } else {
-            let candidates = candidate::debug_files(object, path, places);
-            let (candidate, image) = first(&candidates, objects)?;
-            (image, candidate.path.clone(), candidate.root)
+            let candidates = candidate::debug_files(object.image(), path, places);
+            let (candidate, file) = first(&candidates, objects)?;
+            (file, candidate.path.clone(), candidate.root)
         };
-        let candidates = candidate::supplements(&main, &path, root, places);
-        let supplement = first(&candidates, objects).map(|(_, image)| image);
+        let candidates = candidate::supplements(main.image(), &path, root, places);
+        let supplement = first(&candidates, objects).map(|(_, file)| file);
         Some(Self { main, supplement })
     }
 }
@@ -40,26 +42,14 @@ impl DebugFiles {
 fn first<'a>(
     candidates: &'a [Candidate],
     objects: &dyn Objects,
-) -> Option<(&'a Candidate, Arc<Image>)> {
+) -> Option<(&'a Candidate, Arc<ObjectFile>)> {
     candidates.iter().find_map(|candidate| {
         let bytes = objects.debug_file(candidate)?;
-        if let Proof::Crc(expected) = candidate.proof
-            && crc(&bytes) != Some(expected)
-        {
-            return None;
-        }
-        let image = Image::parse(bytes).ok()?;
-        if let Proof::BuildId(expected) = &candidate.proof
-            && image.build_id() != Some(expected)
-        {
-            return None;
-        }
-        Some((candidate, Arc::new(image)))
+        let file = library::open(objects, bytes).ok()?;
+        let is_right = match &candidate.proof {
+            Proof::Crc(expected) => file.crc() == Some(*expected),
+            Proof::BuildId(expected) => file.image().build_id() == Some(expected),
+        };
+        is_right.then_some((candidate, file))
     })
-}
-
-fn crc(bytes: &ObjectBytes) -> Option<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let whole = bytes.each_piece(|piece| hasher.update(piece));
-    whole.then(|| hasher.finalize())
 }

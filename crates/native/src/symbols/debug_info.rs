@@ -1,10 +1,9 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use self_cell::self_cell;
 
-use super::debug_files::DebugFiles;
 use super::demangle::demangle;
 use super::units::{Context, Units};
 use crate::ImageAddress;
@@ -16,7 +15,7 @@ type Reader<'a> = EndianSlice<'a, LittleEndian>;
 const MAX_INLINED: usize = 256;
 
 /// Debug information of an object, decoded unit by unit as it is asked for.
-pub(super) struct DebugInfo(Cell);
+pub(crate) struct DebugInfo(Mutex<Cell>);
 
 /// One function at an address.
 #[derive(Debug)]
@@ -59,22 +58,23 @@ const SECTIONS: [(SectionId, SectionName); 10] = [
 
 impl DebugInfo {
     /// Reads what units there are, and nothing in them; `None` if that is damaged.
-    pub(super) fn open(files: &DebugFiles) -> Option<Self> {
+    pub(crate) fn open(main: &Arc<Image>, supplement: Option<&Arc<Image>>) -> Option<Self> {
         let sections = Sections {
-            main: File::open(&files.main),
-            supplement: files.supplement.as_ref().map(File::open),
+            main: File::open(main),
+            supplement: supplement.map(File::open),
         };
         let cell = Cell::try_new(sections, |sections| {
             let supplement = sections.supplement.as_ref().map(File::dwarf);
             Units::read(|id| sections.main.reader(id), supplement)
         });
-        Some(Self(cell.ok()?))
+        Some(Self(Mutex::new(cell.ok()?)))
     }
 
     /// The functions at an address, the innermost inlined one first; empty
     /// where nothing is known.
     pub(super) fn find(&self, address: ImageAddress) -> Vec<SourceFrame> {
-        let found = self.0.with_dependent(|_, units| {
+        let cell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = cell.with_dependent(|_, units| {
             let found = units.at(address, |context| frames(context, address));
             found.and_then(Result::ok)
         });

@@ -1,53 +1,50 @@
-use std::cell::OnceCell;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::candidate::DebugPlaces;
 use super::debug_files::DebugFiles;
 use super::debug_info::DebugInfo;
-use super::symbol_table::SymbolTable;
+use super::linkage::Function;
+use super::symbol_table::{SymbolTable, dynamic_name};
 use super::symbolizer::NameSource;
 use crate::ImageAddress;
-use crate::image::{Image, ObjectBytes, SectionName, unpack_xz};
+use crate::arch::Architecture;
+use crate::image::Code;
 use crate::modules::Objects;
+use crate::object_file::ObjectFile;
 
 /// All that one object and its debug files say about names.
 #[derive(Debug, Default)]
 pub(super) struct ModuleSymbols {
+    object: Option<Arc<ObjectFile>>,
     files: Option<DebugFiles>,
     /// Opened when it is first asked for: unpacking it is most of the work.
-    debug: OnceCell<Option<DebugInfo>>,
-    tables: Vec<(NameSource, SymbolTable)>,
+    debug: OnceLock<Option<Arc<DebugInfo>>>,
 }
 
 impl ModuleSymbols {
     /// Opens an object that lies at `path` in the target.
     pub(super) fn open(
-        object: &Arc<Image>,
+        object: &Arc<ObjectFile>,
         path: Option<&Path>,
         places: &DebugPlaces,
         objects: &dyn Objects,
     ) -> Self {
         let path = path.unwrap_or(Path::new("/"));
-        let files = DebugFiles::find(object, path, places, objects);
-        let apart = files.as_ref().map(|files| &files.main);
-        let full = SymbolTable::read(object, false);
-        let full = full.or_else(|| SymbolTable::read(apart?, false));
-        let full = full.map(|table| (NameSource::SymbolTable, table));
-        let mini = || Some((NameSource::MiniDebugInfo, mini_debug_info(object)?));
-        let dynamic = SymbolTable::read(object, true);
-        let dynamic = dynamic.map(|table| (NameSource::DynamicSymbols, table));
         Self {
-            files,
-            debug: OnceCell::new(),
-            tables: full.or_else(mini).into_iter().chain(dynamic).collect(),
+            object: Some(Arc::clone(object)),
+            files: DebugFiles::find(object, path, places, objects),
+            debug: OnceLock::new(),
         }
     }
 
     /// The debug information, if there is any.
     pub(super) fn debug(&self) -> Option<&DebugInfo> {
-        let open = || self.files.as_ref().and_then(DebugInfo::open);
-        self.debug.get_or_init(open).as_ref()
+        let open = || {
+            let files = self.files.as_ref()?;
+            files.main.debug_info(files.supplement.as_ref())
+        };
+        self.debug.get_or_init(open).as_deref()
     }
 
     /// The name of the function at an address by the symbol tables. `function`
@@ -57,15 +54,41 @@ impl ModuleSymbols {
         address: ImageAddress,
         function: Option<ImageAddress>,
     ) -> Option<(NameSource, String)> {
-        let mut tables = self.tables.iter();
-        tables.find_map(|(source, table)| Some((*source, table.find(address, function)?)))
+        let mut tables = self.tables();
+        tables.find_map(|(source, table)| Some((source, table.find(address, function)?)))
     }
-}
 
-/// `.gnu_debugdata`: an object file with nothing but `.symtab`, packed with xz.
-fn mini_debug_info(object: &Image) -> Option<SymbolTable> {
-    let packed = object.section(SectionName::GnuDebugdata)?;
-    let bytes = packed.once(unpack_xz)??;
-    let image = Image::parse(ObjectBytes::new(bytes)).ok()?;
-    SymbolTable::read(&Arc::new(image), false)
+    /// Whether a linker made the code at an address, to jump to another function.
+    pub(super) fn is_stub(&self, address: ImageAddress) -> bool {
+        let object = self.object.as_ref();
+        object.is_some_and(|object| object.image().stub_at(address).is_some())
+    }
+
+    /// The name of the function that the stub at an address jumps to.
+    pub(super) fn by_stub(&self, address: ImageAddress, arch: &Architecture) -> Option<String> {
+        let object = self.object.as_ref()?;
+        let image = object.image();
+        let (stub, offset) = image.stub_at(address)?;
+        let mut code = Code::of(image);
+        let target = (arch.stub_target)(&mut code, stub, address.get(), offset)?;
+        match object.linkage(arch).function(target)? {
+            Function::Symbol(index) => dynamic_name(image, index),
+            Function::At(address) => Some(self.by_table(address, None)?.1),
+        }
+    }
+
+    /// The symbol tables, the most complete first.
+    fn tables(&self) -> impl Iterator<Item = (NameSource, &SymbolTable)> {
+        let object = self.object.as_deref();
+        let apart = self.files.as_ref().map(|files| &files.main);
+        let full = object.and_then(ObjectFile::full_symbols);
+        let full = full.or_else(|| apart?.full_symbols());
+        let full = full.map(|table| (NameSource::SymbolTable, table));
+        let mini = || Some((NameSource::MiniDebugInfo, object?.mini_symbols()?));
+        let most = full.or_else(mini);
+        let dynamic = std::iter::once_with(move || object?.dynamic_symbols());
+        let dynamic = dynamic.flatten();
+        let dynamic = dynamic.map(|table| (NameSource::DynamicSymbols, table));
+        most.into_iter().chain(dynamic)
+    }
 }

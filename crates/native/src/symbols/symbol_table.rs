@@ -77,14 +77,30 @@ impl SymbolTable {
     }
 
     fn name(&self, offset: u32) -> Option<String> {
-        let section = self.image.section(self.strings)?;
-        let strings = section.data()?;
-        let rest = strings.get(usize::try_from(offset).ok()?..)?;
-        let rest = rest.get(..MAX_NAME).unwrap_or(rest);
-        let end = rest.iter().position(|byte| *byte == 0)?;
-        let name = Bytes(rest).slice(0, end)?;
-        (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+        text(&self.image, self.strings, offset)
     }
+}
+
+/// The name of a dynamic symbol by its place in the table.
+pub(super) fn dynamic_name(image: &Image, index: u32) -> Option<String> {
+    let table = image.section(SectionName::Dynsym)?.data()?;
+    let size = size_of::<Sym64<LittleEndian>>();
+    let start = usize::try_from(index).ok()?.checked_mul(size)?;
+    // Its first word is the name (elf.h, `Elf64_Sym`).
+    let offset = Bytes(table)
+        .slice(start, size)
+        .and_then(|symbol| Bytes(symbol).u32(0));
+    text(image, SectionName::Dynstr, offset?)
+}
+
+/// A text in a section of texts.
+fn text(image: &Image, section: SectionName, offset: u32) -> Option<String> {
+    let strings = image.section(section)?.data()?;
+    let rest = strings.get(usize::try_from(offset).ok()?..)?;
+    let rest = rest.get(..MAX_NAME).unwrap_or(rest);
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let name = Bytes(rest).slice(0, end)?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// The functions in a table, sorted, the best of each start.

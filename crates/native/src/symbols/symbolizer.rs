@@ -68,6 +68,9 @@ pub enum NameSource {
     Nothing,
 }
 
+/// What debuggers write behind the name of a function that is called by a stub.
+const STUB: &str = "@plt";
+
 /// Where things come from, while one address is named.
 struct Asked<'a> {
     module: &'a Module,
@@ -169,13 +172,16 @@ impl Symbolizer {
             Origin::File(file) => Some(&file.path),
             Origin::Vdso | Origin::Anonymous => None,
         };
-        match module.image(objects, self.arch) {
-            Ok(image) => ModuleSymbols::open(image, path, &self.places, objects),
+        match module.file(objects, self.arch) {
+            Ok(file) => ModuleSymbols::open(file, path, &self.places, objects),
             Err(_) => ModuleSymbols::default(),
         }
     }
 
     fn ask(&mut self, symbols: &ModuleSymbols, asked: &Asked<'_>) -> Vec<Symbol> {
+        if symbols.is_stub(asked.address) {
+            return vec![self.by_table(symbols, asked)];
+        }
         let frames = symbols
             .debug()
             .map(|debug| debug.find(asked.address))
@@ -255,6 +261,10 @@ impl Symbolizer {
         symbols: &ModuleSymbols,
         asked: &Asked<'_>,
     ) -> (Arc<str>, NameSource) {
+        if let Some(function) = symbols.by_stub(asked.address, self.arch) {
+            let name = format!("{}{STUB}", demangle(&function));
+            return (self.intern(&name), NameSource::DynamicSymbols);
+        }
         let function = asked.module;
         let function = function.function_start(asked.objects, self.arch, asked.address);
         match symbols.by_table(asked.address, function) {

@@ -24,14 +24,14 @@ pub(super) fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) ->
         Err(NoRow::Bad) => return Plan::Bad,
         Err(NoRow::Absent) => {}
     }
+    let mut code = Code::of(image);
     if let Some((stub, offset)) = image.stub_at(address) {
-        return Plan::Rule((arch.stub)(stub, offset));
+        return Plan::Rule((arch.stub)(&mut code, stub, address.get(), offset));
     }
     let goes_on_at = match at {
         CodeAddress::Instruction(_) => address,
         CodeAddress::Return(_) => ImageAddress::new(address.get().wrapping_add(1)),
     };
-    let mut code = Code::of(image);
     if goes_on_at != address && (arch.starts_here)(code.at(address.get())) {
         return Plan::Rule(Rule::root(arch.stack_pointer));
     }

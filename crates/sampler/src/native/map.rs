@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firefinch_memory::RemoteAddr;
-use firefinch_native::{MappedFile, Mapping, Modules, Origin};
+use firefinch_native::{Library, MappedFile, Mapping, Modules, Origin};
 use firefinch_process::{AccessError, Backing, Process, ProcessMemory};
 
 use super::areas::Areas;
@@ -53,8 +53,9 @@ impl Map {
     pub(super) fn read(
         process: &Arc<Process>,
         memory: &Arc<ProcessMemory>,
+        library: &Arc<Library>,
     ) -> Result<Self, AccessError> {
-        let objects = Arc::new(LiveObjects::new(process, memory));
+        let objects = Arc::new(LiveObjects::new(process, memory, library));
         let root = process.root_path().unwrap_or_default();
         let mut map = Self {
             process: Arc::clone(process),

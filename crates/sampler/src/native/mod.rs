@@ -19,7 +19,7 @@ mod quality;
 mod role;
 mod with_stack;
 
-pub use firefinch_native::Origin;
+pub use firefinch_native::{Library, Origin};
 
 pub use capture::{Capture, CaptureError};
 pub use debug_files::{Nameless, debuginfod_cache, is_debug_file};
@@ -72,12 +72,16 @@ const SLACK: u64 = 512;
 
 impl Native {
     /// For the program that runs in the process now, with its memory. Opens
-    /// none of its files yet.
+    /// none of its files yet; those that are in the library are not read again.
     ///
     /// # Errors
     /// [`AccessError`] if its mappings cannot be read.
-    pub fn new(process: &Arc<Process>, memory: &Arc<ProcessMemory>) -> Result<Self, AccessError> {
-        let map = Map::read(process, memory)?;
+    pub fn new(
+        process: &Arc<Process>,
+        memory: &Arc<ProcessMemory>,
+        library: &Arc<Library>,
+    ) -> Result<Self, AccessError> {
+        let map = Map::read(process, memory, library)?;
         Ok(Self {
             process: Arc::clone(process),
             memory: Arc::clone(memory),

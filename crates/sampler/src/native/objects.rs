@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use firefinch_memory::{Memory, RemoteAddr};
-use firefinch_native::{Candidate, Image, ObjectBytes, ObjectSource, Objects, Origin, Root};
+use firefinch_native::{
+    Candidate, FileIdentity, Image, Library, ObjectBytes, ObjectSource, Objects, Origin, Root,
+};
 use firefinch_process::{Module, Process, ProcessMemory, open_regular};
 
 /// The object files of a live process.
@@ -18,6 +20,7 @@ pub(super) struct LiveObjects {
     process: Arc<Process>,
     memory: Arc<ProcessMemory>,
     mapped: Mutex<HashMap<Origin, Mapped>>,
+    library: Arc<Library>,
 }
 
 /// Where in the target something is mapped.
@@ -33,8 +36,13 @@ pub(super) enum Mapped {
 const MAX_VDSO: usize = 1 << 20;
 
 impl LiveObjects {
-    pub(super) fn new(process: &Arc<Process>, memory: &Arc<ProcessMemory>) -> Self {
+    pub(super) fn new(
+        process: &Arc<Process>,
+        memory: &Arc<ProcessMemory>,
+        library: &Arc<Library>,
+    ) -> Self {
         Self {
+            library: Arc::clone(library),
             process: Arc::clone(process),
             memory: Arc::clone(memory),
             mapped: Mutex::default(),
@@ -111,11 +119,21 @@ impl Objects for LiveObjects {
         let file = path.is_absolute().then(|| self.process.open_in_root(path));
         opened(file?.ok()?)
     }
+
+    fn library(&self) -> Option<&Library> {
+        Some(&self.library)
+    }
 }
 
 pub(super) fn opened(file: File) -> Option<ObjectBytes> {
-    let len = file.metadata().ok()?.len();
-    Some(ObjectBytes::read_from(len, OpenedFile(file)))
+    let metadata = file.metadata().ok()?;
+    let identity = FileIdentity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+    };
+    let bytes = ObjectBytes::read_from(metadata.len(), OpenedFile(file));
+    Some(bytes.of_file(identity))
 }
 
 #[derive(Debug)]

@@ -31,7 +31,14 @@ fn in_interpreter(symbol: &Symbol, version: Version) -> Role {
     if symbol.inlined && path.split('/').any(|part| part == "Include") {
         return Role::Machinery;
     }
-    Role::in_interpreter(&symbol.name, version)
+    match symbol.name.strip_suffix("@plt") {
+        None => Role::in_interpreter(&symbol.name, version),
+        // What the linker made to call a function stands for that, but runs nothing.
+        Some(function) => match Role::in_interpreter(function, version) {
+            Role::Loop => Role::Machinery,
+            role => role,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -74,5 +81,9 @@ mod tests {
         let symbols = [symbol("_start", "start.S", false)];
         assert_eq!(roles_of(&symbols, None).1, Startup);
         assert_eq!(roles_of(&[], version).1, Other);
+        let stub = |name: &str| roles_of(&[symbol(name, "", false)], version).1;
+        assert_eq!(stub("_PyEval_EvalFrameDefault@plt"), Machinery);
+        assert_eq!(stub("PyObject_Call@plt"), Machinery);
+        assert_eq!(stub("memcpy@plt"), Other);
     }
 }

@@ -117,7 +117,7 @@ impl Target {
         let memory = Arc::new(process.memory().expect("readable"));
         Target {
             _alone: alone,
-            native: Native::new(&process, &memory).expect("readable"),
+            native: Native::new(&process, &memory, &Arc::default()).expect("readable"),
             stopper: Stopper::new(&process).expect("a thread"),
             child,
             process,
