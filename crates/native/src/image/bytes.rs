@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -120,6 +120,16 @@ impl ObjectBytes {
         }))
     }
 
+    /// A part that is read piece by piece and not kept, `None` unless it lies within.
+    pub(crate) fn reader(&self, range: Range<u64>) -> Option<impl BufRead> {
+        let is_within = range.start <= range.end && range.end <= self.len();
+        let rest = Rest {
+            bytes: self.clone(),
+            range,
+        };
+        is_within.then(|| BufReader::with_capacity(BUFFER, rest))
+    }
+
     /// Calls `take` with all bytes, piece by piece; whether all could be had.
     pub fn each_piece(&self, mut take: impl FnMut(&[u8])) -> bool {
         const PIECE: u64 = 1 << 20;
@@ -133,6 +143,34 @@ impl ObjectBytes {
             at = end;
         }
         true
+    }
+}
+
+/// What has not been read yet of a part.
+struct Rest {
+    bytes: ObjectBytes,
+    range: Range<u64>,
+}
+
+/// Fits into the second level of most processors' caches.
+const BUFFER: usize = 128 << 10;
+
+impl Read for Rest {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = self.range.end - self.range.start;
+        let count = usize::try_from(rest).map_or(buf.len(), |rest| rest.min(buf.len()));
+        let buf = buf.get_mut(..count).unwrap_or_default();
+        let end = self.range.start + count as u64;
+        match &self.bytes.inner {
+            Inner::Read { source, .. } => source.read_at(self.range.start, buf)?,
+            Inner::Held(_) => {
+                let part = self.bytes.part(self.range.start..end);
+                let part = part.ok_or(io::ErrorKind::UnexpectedEof)?;
+                buf.copy_from_slice(part.get());
+            }
+        }
+        self.range.start = end;
+        Ok(count)
     }
 }
 

@@ -1,4 +1,4 @@
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use firefinch_memory::Bytes;
 use object::elf;
@@ -15,33 +15,32 @@ const MAX_DEFLATE_RATIO: u64 = 1032;
 const MAX_XZ: u64 = 64 << 20;
 const MAX_XZ_MEMORY_KB: u32 = 64 << 10;
 
-/// Unpacks a section that starts with an `Elf64_Chdr`: type, a reserved word,
-/// the size when unpacked, the alignment (24 bytes).
-pub(super) fn unpack(section: &[u8]) -> Option<Vec<u8>> {
-    let header = Bytes(section);
+/// Unpacks a section of `len` bytes that starts with an `Elf64_Chdr`: type, a reserved
+/// word, the size when unpacked, the alignment (24 bytes).
+pub(super) fn unpack(mut section: impl BufRead, len: u64) -> Option<Vec<u8>> {
+    let mut header = [0; 24];
+    section.read_exact(&mut header).ok()?;
+    let header = Bytes(&header);
     let size = header.u64(8)?;
-    let packed = section.get(24..)?;
     match header.u32(0)? {
         elf::ELFCOMPRESS_ZLIB => {
-            let possible = (packed.len() as u64).checked_mul(MAX_DEFLATE_RATIO)?;
-            if size > possible {
+            if size > len.checked_mul(MAX_DEFLATE_RATIO)? {
                 return None;
             }
             // The method is deflate, no dictionary is needed (RFC 1950, 2.2).
-            let [method, flags, ..] = packed else {
-                return None;
-            };
+            let mut start = [0; 2];
+            section.read_exact(&mut start).ok()?;
+            let [method, flags] = start;
             if method & 0xf != 8 || flags & 0x20 != 0 {
                 return None;
             }
             // Without its checksum, which takes a seventh of the time: whoever damages
             // a file can mend that as well, and debug information is never believed
             // to be sound.
-            let deflated = packed.get(2..)?;
-            read(flate2::bufread::DeflateDecoder::new(deflated), size)
+            read(flate2::bufread::DeflateDecoder::new(section), size)
         }
         elf::ELFCOMPRESS_ZSTD => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(packed).ok()?;
+            let decoder = ruzstd::decoding::StreamingDecoder::new(section).ok()?;
             read(decoder, size)
         }
         _ => None,
@@ -87,6 +86,7 @@ mod tests {
         encoder.write_all(&plain).unwrap();
         let packed = encoder.finish().unwrap();
         let good = section(1, plain.len() as u64, &packed);
+        let unpack = |section: &[u8]| unpack(section, section.len() as u64);
         assert_eq!(unpack(&good).unwrap(), plain);
         assert_eq!(unpack(&section(1, plain.len() as u64 + 1, &packed)), None);
         assert_eq!(unpack(&section(1, u64::MAX, &packed)), None);

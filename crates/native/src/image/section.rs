@@ -81,10 +81,13 @@ impl Section {
     }
 
     fn read(&self) -> Option<Data> {
-        let part = self.bytes.part(self.file.clone())?;
         Some(match self.compressed {
-            true => Data::Unpacked(compressed::unpack(part.get())?),
-            false => Data::Plain(part),
+            true => {
+                let packed = self.bytes.reader(self.file.clone())?;
+                let len = self.file.end - self.file.start;
+                Data::Unpacked(compressed::unpack(packed, len)?)
+            }
+            false => Data::Plain(self.bytes.part(self.file.clone())?),
         })
     }
 
