@@ -22,6 +22,16 @@ fn blocked_stack_is_true(python: &Interpreter, program: &str) {
     assert_eq!(thread.name, "MainThread");
 }
 
+/// A module with a literal of many lines has its line, however long its line
+/// table is: 6 MB in 3.10.
+#[test]
+fn long_literal() {
+    let some = |python: &Interpreter| ["2.7", "3.9", "3.10", "3.11"].contains(&&*python.name);
+    for_every_that("dump-long-literal", some, |python| {
+        blocked_stack_is_true(python, "long_literal.py");
+    });
+}
+
 /// Of eight threads, each has its name, OS id, state, system call, and every
 /// function and line of its stack.
 #[test]

@@ -8,6 +8,11 @@ use super::{CodeCache, CodeError, CodeObject};
 use crate::lines::LineTable;
 use crate::object::Objects;
 
+/// 3.10 goes to the line of a dict and back for each of its keys, in steps of 127
+/// lines at most, so that its tables grow with the square of a literal's lines:
+/// 6 MB for one of 20,000.
+const MAX_LINE_TABLE: usize = 64 << 20;
+
 impl CodeCache {
     pub(super) fn decode(
         &mut self,
@@ -34,16 +39,18 @@ impl CodeCache {
             .ok_or(not_code)?;
         // A generated function may claim a first line of zero or less.
         let first_line = u32::try_from(first_line).unwrap_or(0);
-        let table = objects.bytes(pointer(offsets.line_table)?)?;
-        let lines = LineTable::decode(offsets.encoding, &table, first_line);
+        // Without its line table a function still has a name: it costs the lines.
+        let table = objects.bytes_within(pointer(offsets.line_table)?, MAX_LINE_TABLE)?;
+        let lines = table.map(|table| LineTable::decode(offsets.encoding, &table, first_line));
         let len = match offsets.bytecode_object {
             Some(offset) => {
                 let bytecode = pointer(offset)?;
                 let size = memory.read_u64(bytecode.offset(offsets.object_size as u64))?;
                 u32::try_from(size).map_err(|_| not_code)?
             }
-            None => lines.code_len(),
+            None => lines.as_ref().map_or(u32::MAX, LineTable::code_len),
         };
+        let lines = lines.unwrap_or_default();
         Ok(Entry {
             fingerprint: bytes.into(),
             proof,

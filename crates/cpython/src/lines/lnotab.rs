@@ -1,9 +1,9 @@
-use super::{LineRange, step, valid};
+use super::{LineRange, MAX_RANGES, step, valid};
 
 /// Decodes `co_lnotab`: pairs of (bytecode step, line step), each one byte
 /// (`Objects/lnotab_notes.txt`; line steps are signed from 3.6 on).
 pub(super) fn decode(table: &[u8], first_line: u32, signed: bool) -> Vec<LineRange> {
-    let mut ranges = Vec::with_capacity(table.len() / 2 + 1);
+    let mut ranges = Vec::new();
     let mut start = 0_u32;
     let mut end = 0_u32;
     let mut line = i64::from(first_line);
@@ -11,6 +11,9 @@ pub(super) fn decode(table: &[u8], first_line: u32, signed: bool) -> Vec<LineRan
         let (code, delta) = (pair[0], pair[1]);
         end = end.saturating_add(u32::from(code));
         if code != 0 && end > start {
+            if ranges.len() >= MAX_RANGES {
+                return ranges;
+            }
             let line = valid(line);
             ranges.push(LineRange { start, end, line });
             start = end;

@@ -1,4 +1,4 @@
-use super::{LineRange, step, valid};
+use super::{LineRange, MAX_RANGES, step, valid};
 
 /// Bytes of a code unit (`_Py_CODEUNIT`).
 const CODE_UNIT: u32 = 2;
@@ -8,7 +8,7 @@ const CODE_UNIT: u32 = 2;
 /// bits 0–2 (`Objects/locations.md`, `InternalDocs/code_objects.md`).
 /// Columns are stepped over.
 pub(super) fn decode(table: &[u8], first_line: u32) -> Vec<LineRange> {
-    let mut ranges: Vec<LineRange> = Vec::with_capacity(table.len() / 3);
+    let mut ranges: Vec<LineRange> = Vec::with_capacity((table.len() / 3).min(MAX_RANGES));
     let mut bytes = table.iter().copied();
     let mut line = i64::from(first_line);
     let mut start = 0_u32;
@@ -40,8 +40,10 @@ pub(super) fn decode(table: &[u8], first_line: u32) -> Vec<LineRange> {
             }
         };
         let end = start.saturating_add(length);
+        let is_full = ranges.len() >= MAX_RANGES;
         match ranges.last_mut() {
             Some(last) if last.line == shown && last.end == start => last.end = end,
+            _ if is_full => break,
             _ => ranges.push(LineRange {
                 start,
                 end,

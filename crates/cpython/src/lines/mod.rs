@@ -39,6 +39,10 @@ pub(crate) enum LineEncoding {
     Location,
 }
 
+/// Ranges kept of one table, 16 bytes each; what follows has no line. A function
+/// has no more instructions than some hundred thousand.
+const MAX_RANGES: usize = 1 << 21;
+
 /// Since when each encoding is in use, newest first.
 const SINCE: [((u8, u8), LineEncoding); 4] = [
     ((3, 11), LineEncoding::Location),

@@ -1,9 +1,10 @@
-use super::{LineRange, step, valid};
+use super::{LineRange, MAX_RANGES, step, valid};
 
 /// Decodes 3.10's `co_linetable`: pairs of (bytecode length, signed line
 /// step); a step of −128 means "no line" (`Objects/lnotab_notes.txt` in 3.10).
 pub(super) fn decode(table: &[u8], first_line: u32) -> Vec<LineRange> {
-    let mut ranges = Vec::with_capacity(table.len() / 2);
+    // Most entries of a long table only step through lines and have no length.
+    let mut ranges: Vec<LineRange> = Vec::new();
     let mut start = 0_u32;
     let mut line = i64::from(first_line);
     for pair in table.chunks_exact(2) {
@@ -16,6 +17,9 @@ pub(super) fn decode(table: &[u8], first_line: u32) -> Vec<LineRange> {
             valid(line)
         };
         if end > start {
+            if ranges.len() >= MAX_RANGES {
+                break;
+            }
             ranges.push(LineRange {
                 start,
                 end,

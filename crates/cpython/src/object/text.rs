@@ -37,10 +37,23 @@ impl Objects<'_> {
 
     /// The contents of a `bytes`, or of 2.7's `str`.
     pub(crate) fn bytes(&self, object: RemoteAddr) -> Result<Vec<u8>, ObjectError> {
+        self.bytes_within(object, MAX_TEXT)?
+    }
+
+    /// The contents of a `bytes` of at most so many bytes.
+    ///
+    /// # Errors
+    /// The outer one if there is no such object, the inner one if there is one
+    /// whose contents cannot be had.
+    pub(crate) fn bytes_within(
+        &self,
+        object: RemoteAddr,
+        limit: usize,
+    ) -> Result<Result<Vec<u8>, ObjectError>, ObjectError> {
         self.expect(object, Subclass::Bytes, "bytes")?;
         let len = self.word(object, Field::BytesSize)?;
         let data = object.offset(self.layout.need(Field::BytesData)? as u64);
-        Ok(self.memory.read_vec(data, len, MAX_TEXT)?)
+        Ok(self.memory.read_vec(data, len, limit).map_err(Into::into))
     }
 
     /// Whether `object` is the text `wanted`, which is ASCII: cheaper than
@@ -120,5 +133,50 @@ fn decode(bytes: &[u8], width: u64) -> String {
             .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
             .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use firefinch_memory::{Memory, ReadError};
+
+    use super::*;
+    use crate::layout::{Build, Layout, ReleaseLevel, Version};
+
+    /// Each word is this, wherever it lies.
+    struct Uniform(u64, Cell<usize>);
+
+    impl Memory for Uniform {
+        fn read(&self, _: RemoteAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+            self.1.set(self.1.get().max(buf.len()));
+            let word = self.0.to_le_bytes().into_iter().cycle();
+            buf.iter_mut().zip(word).for_each(|(to, from)| *to = from);
+            Ok(())
+        }
+    }
+
+    /// A `bytes` without end is there, but its contents are not asked for; what
+    /// is no `bytes` is not there.
+    #[test]
+    fn no_bytes_without_end() {
+        let version = Version {
+            major: 3,
+            minor: 10,
+            micro: 0,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        };
+        let layout = Layout::of(version, Build::Release).unwrap();
+        let limit = 64 << 20;
+        let memory = Uniform(u64::MAX, Cell::new(0));
+        let objects = Objects::new(&memory, &layout);
+        let found = objects.bytes_within(RemoteAddr::new(8), limit);
+        assert!(found.unwrap().is_err());
+        assert_eq!(memory.1.get(), 8);
+        let memory = Uniform(1, Cell::new(0));
+        let objects = Objects::new(&memory, &layout);
+        assert!(objects.bytes_within(RemoteAddr::new(8), limit).is_err());
     }
 }
