@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::record::record;
-use crate::support::{Collapsed, Interpreter, Target, for_every};
+use crate::support::{Collapsed, Interpreter, Target, alone, for_every, for_every_that};
 
 /// Every edge there can be, and where a stack can begin and end.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ fn place(label: &str) -> Place {
 }
 
 /// Records the churn with these options and looks at every stack.
-fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) {
+fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) -> Collapsed {
     let target = Target::start_with(python, churn.program, &["--threads", "1"]).settled();
     let oracle = Oracle::of(&target.truth);
     let mut asked = vec!["-d", "2", "-r", "1000"];
@@ -108,13 +108,15 @@ fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) {
         reaches_everything(&collapsed, churn.levels),
         "{collapsed:#?}"
     );
+    collapsed
 }
 
 /// Whether functions of every level were seen: a sampler that only ever sees
 /// quiet moments would not.
 fn reaches_everything(collapsed: &Collapsed, levels: &[&str]) -> bool {
     levels.iter().all(|level| {
-        collapsed.count(|frames| frames.last().is_some_and(|top| top.starts_with(level))) > 0
+        let is_level = |top: &String| place(top).0.starts_with(level);
+        collapsed.count(|frames| frames.last().is_some_and(is_level)) > 0
     })
 }
 
@@ -162,6 +164,34 @@ fn blocking() {
 fn nonblocking() {
     for_every("oracle-nonblocking", |python| {
         true_edges(python, &CALLS, &[]);
+    });
+}
+
+/// Nor of calls that no name tells: through a variable, by the interpreter for
+/// a trace function and for an object that dies. Each has its share: a third of
+/// what it has with --blocking at least.
+#[test]
+fn unnamed() {
+    const CALLS: Churn = Churn {
+        program: "unnamed_calls.py",
+        levels: &["step", "tracer", "__del__"],
+        tolerated: 0.002,
+    };
+    let is_old = |python: &Interpreter| python.minor() < (3, 11);
+    for_every_that("oracle-unnamed", is_old, |python| {
+        let _alone = alone();
+        let seen = true_edges(python, &CALLS, &[]);
+        let stopped = true_edges(python, &CALLS, &["--blocking"]);
+        for level in CALLS.levels {
+            let [seen, stopped] = [&seen, &stopped].map(|collapsed| {
+                let is_level = |frames: &[String]| {
+                    let newest = frames.last().map(|frame| place(frame).0);
+                    newest.as_deref() == Some(level)
+                };
+                collapsed.count(is_level) as f64 / collapsed.total() as f64
+            });
+            assert!(seen > stopped / 3.0, "{level}: {seen} of {stopped}");
+        }
     });
 }
 

@@ -26,8 +26,32 @@ pub(super) struct Chain {
     callers: HashMap<RemoteAddr, (RemoteAddr, RemoteAddr)>,
     /// The chain of the last look at each thread.
     last: HashMap<RemoteAddr, Vec<RemoteAddr>>,
+    /// The code that each frame was seen with, and how often if it was one only.
+    owners: HashMap<RemoteAddr, (RemoteAddr, Option<u32>)>,
     copies: Copies,
+    proof: Vec<u8>,
 }
+
+/// In which order the two frames are copied for the second time. What goes
+/// round is met in the same place by one of them if it takes just as long as
+/// that, and not by the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Same,
+    Reversed,
+}
+
+/// What a look at a caller and its callee alone has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Observed {
+    pub(super) caller: RawFrame,
+    pub(super) callee: RawFrame,
+    /// Whether it was the same when both were copied again.
+    pub(super) stands: bool,
+}
+
+/// Looks with one code object after which a frame is taken to be kept for that.
+const KEPT: u32 = 16;
 
 /// Callers remembered before starting anew.
 const MAX_CALLERS: usize = 1 << 16;
@@ -120,7 +144,9 @@ impl Chain {
             fields: Fields::new(layout)?,
             callers: HashMap::new(),
             last: HashMap::new(),
+            owners: HashMap::new(),
             copies: Copies::default(),
+            proof: Vec::new(),
         })
     }
 
@@ -225,7 +251,76 @@ impl Chain {
         path
     }
 
+    /// Whether a frame is kept for calls of one function (`co_zombieframe`), so
+    /// that its address alone says whose it is.
+    pub(super) fn is_kept(&self, frame: &RawFrame) -> bool {
+        let owner = self.owners.get(&frame.addr);
+        owner.is_some_and(|(code, looks)| {
+            *code == frame.code && looks.is_some_and(|looks| looks >= KEPT)
+        })
+    }
+
+    /// The call between these two frames now, each being copied twice, in turn.
+    /// If both were the same both times they were so in between, unless both
+    /// have gone round and come back meanwhile.
+    pub(super) fn observe(
+        &mut self,
+        memory: &dyn Memory,
+        caller: RemoteAddr,
+        callee: RemoteAddr,
+        order: Order,
+    ) -> Option<Observed> {
+        let span = self.fields.span;
+        self.proof.resize(4 * span, 0);
+        let plan = match order {
+            Order::Same => [callee, caller, callee, caller],
+            Order::Reversed => [callee, caller, caller, callee],
+        };
+        let parts = self.proof.chunks_exact_mut(span).zip(plan);
+        let mut ranges: Vec<_> = parts.map(|(buf, addr)| Range { addr, buf }).collect();
+        if memory.read_scattered(&mut ranges) < plan.len() {
+            return None;
+        }
+        let mut parts = self.proof.chunks_exact(span).zip(plan);
+        let mut next = || {
+            let (bytes, addr) = parts.next()?;
+            self.fields.decode(addr, bytes)
+        };
+        let (callee_before, caller_before) = (next()?, next()?);
+        let lives = callee_before.0.lives && caller_before.0.lives;
+        if !lives || callee_before.1 != caller {
+            return None;
+        }
+        let (one, two) = (next(), next());
+        let (callee_after, caller_after) = match order {
+            Order::Same => (one, two),
+            Order::Reversed => (two, one),
+        };
+        // The callee may have gone on.
+        let callee_stands = callee_after.is_some_and(|(seen, back)| {
+            seen.lives && seen.frame.code == callee_before.0.frame.code && back == caller
+        });
+        Some(Observed {
+            caller: caller_before.0.frame,
+            callee: callee_before.0.frame,
+            stands: callee_stands && caller_after == Some(caller_before),
+        })
+    }
+
     fn remember(&mut self, thread: RemoteAddr, chain: &[Seen]) {
+        if self.owners.len() > MAX_CALLERS {
+            self.owners.clear();
+        }
+        for seen in chain {
+            let fresh = (seen.frame.code, Some(0));
+            let owner = self.owners.entry(seen.frame.addr).or_insert(fresh);
+            match owner {
+                (code, looks) if *code == seen.frame.code => {
+                    *looks = looks.map(|looks| looks.saturating_add(1));
+                }
+                (_, looks) => *looks = None,
+            }
+        }
         if self.callers.len() > MAX_CALLERS {
             self.callers.clear();
         }

@@ -3,7 +3,7 @@
 use firefinch_memory::RemoteAddr;
 use hashbrown::{HashMap, HashSet};
 
-use super::chain::Seen;
+use super::chain::{Observed, Order, Seen};
 use crate::frames::{Position, RawFrame};
 
 /// The caller's code object and instruction, and the callee's code object.
@@ -22,9 +22,41 @@ pub(super) struct Habits {
     /// The pairs of code objects between which a call is in doubt, and how
     /// often one was seen to call the other from anywhere.
     watched: HashMap<(RemoteAddr, RemoteAddr), u32>,
+    /// How often each callee was seen alive below anybody, if it is watched.
+    callees: HashMap<RemoteAddr, u32>,
+    /// What looks at calls alone have found.
+    observed: HashMap<Call, Tries>,
+    /// How often callees stood below instructions that call nobody by themselves,
+    /// and below others (`gone`).
+    intruders: HashMap<RemoteAddr, Tries>,
     /// The last chain, oldest frame first, and for how many looks each frame
     /// has stood there.
     last: Vec<(RawFrame, u32)>,
+}
+
+/// How often a call stood in either order, and how often it did not.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tries {
+    same: u32,
+    reversed: u32,
+    gone: u32,
+}
+
+impl Tries {
+    fn add(&mut self, stands: bool, order: Order) {
+        let times = match (stands, order) {
+            (false, _) => &mut self.gone,
+            (true, Order::Same) => &mut self.same,
+            (true, Order::Reversed) => &mut self.reversed,
+        };
+        *times = times.saturating_add(1);
+    }
+
+    /// Whether it stood in both orders, and one time for `part` times that it did not.
+    fn are_at_least(&self, part: u32) -> bool {
+        let stood = self.same.saturating_add(self.reversed);
+        self.same.min(self.reversed) >= STOOD && stood.saturating_mul(part) >= self.gone
+    }
 }
 
 /// What is thought of a call.
@@ -50,6 +82,9 @@ const USUAL_PART: u32 = 4;
 const CLEAR: u32 = 4;
 /// It is torn if it is less than this part.
 const RARE_PART: u32 = 16;
+
+/// Times that a call must have stood in each order.
+const STOOD: u32 = 2;
 
 pub(super) fn call(caller: &RawFrame, callee: &RawFrame) -> Call {
     (caller.code, caller.position, callee.code)
@@ -116,8 +151,44 @@ impl Habits {
         if self.watched.len() >= MAX_KNOWN || self.living.len() >= MAX_KNOWN {
             self.watched.clear();
             self.living.clear();
+            self.callees.clear();
         }
         self.watched.entry((call.0, call.2)).or_default();
+        self.callees.entry(call.2).or_default();
+    }
+
+    /// Whether a call is a large part of all that were seen of its callee.
+    pub(super) fn is_usual(&self, call: &Call) -> bool {
+        let living = self.living.get(call).copied().unwrap_or(0);
+        let callee = self.callees.get(&call.2).copied().unwrap_or(0);
+        living.saturating_mul(USUAL_PART) >= callee
+    }
+
+    /// Believes a call that stood a few times when it was looked at alone, and
+    /// no less often than not: what comes and goes is met so by chance only.
+    /// `is_quiet` says that its instruction calls nobody by itself.
+    pub(super) fn observe(&mut self, seen: &Observed, order: Order, is_quiet: bool) {
+        if self.observed.len() >= MAX_KNOWN {
+            self.observed.clear();
+            self.intruders.clear();
+        }
+        if seen.stands {
+            let tries = self.intruders.entry(seen.callee.code).or_default();
+            tries.add(is_quiet, order);
+        }
+        let call = call(&seen.caller, &seen.callee);
+        let tries = self.observed.entry(call).or_default();
+        tries.add(seen.stands, order);
+        if tries.are_at_least(1) {
+            self.believe(call);
+        }
+    }
+
+    /// Whether a function runs where its callers stand at any instruction: trace
+    /// functions, `__del__`, weak references' callbacks, signal handlers.
+    pub(super) fn is_intruder(&self, callee: RemoteAddr) -> bool {
+        let tries = self.intruders.get(&callee);
+        tries.is_some_and(|tries| tries.are_at_least(USUAL_PART))
     }
 
     /// Counts the calls of a chain that was copied at once, newest frame
@@ -135,6 +206,12 @@ impl Habits {
             {
                 *times = times.saturating_add(1);
                 let times = self.living.entry(call).or_default();
+                *times = times.saturating_add(1);
+            }
+            if callee.lives
+                && caller.lives
+                && let Some(times) = self.callees.get_mut(&call.2)
+            {
                 *times = times.saturating_add(1);
             }
         }

@@ -36,7 +36,7 @@ use super::c_frames::{CFrame, CFrames};
 use super::program::Program;
 use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
-use chain::{Chain, Seen};
+use chain::{Chain, Order, Seen};
 use habits::{Habits, Judgement, call};
 
 /// Reads stacks that are chains of frame objects.
@@ -52,6 +52,9 @@ pub(super) struct Linked {
 
 /// How often a chain that moves is read again.
 const LOOKS: usize = 16;
+/// How often calls alone are looked at for one sample, and how often each.
+const PROOFS: usize = 32;
+const TRIES: usize = 8;
 /// Turns of an empty loop, each some tens of nanoseconds.
 const MAX_PAUSE: u64 = 256;
 
@@ -83,6 +86,7 @@ impl Linked {
         }
         let mut failure = StackError::Torn;
         self.habits.begin();
+        let mut proofs = PROOFS;
         // The caches are cold at first, and a cold look takes several times as long.
         let _ = self.chain.look(memory, thread);
         for _ in 0..LOOKS {
@@ -102,7 +106,13 @@ impl Linked {
                 continue;
             }
             let mut settled = seen.clone();
-            if self.settle(memory, &mut settled) {
+            let known = self.settle(memory, &mut settled) || {
+                // To look again until a stack can be told would show what can be.
+                self.prove(memory, &seen, &mut proofs);
+                settled.clone_from(&seen);
+                self.settle(memory, &mut settled) || self.is_linked(memory, &seen)
+            };
+            if known {
                 let frames = settled.into_iter().map(|seen| seen.frame).collect();
                 return Ok(self.stack(memory, thread, frames));
             }
@@ -146,6 +156,32 @@ impl Linked {
         oldest.lives && code.is_none_or(|code| !code.is_generator())
     }
 
+    /// Looks at nothing but the two frames of each call that is not known.
+    fn prove(&mut self, memory: &dyn Memory, chain: &[Seen], left: &mut usize) {
+        for pair in chain.windows(2) {
+            let (callee, caller) = (pair[0].frame, pair[1].frame);
+            for turn in 0..TRIES {
+                let is_known = self.habits.believes(&call(&caller, &callee))
+                    || self.place(memory, &caller, &callee).is_some();
+                if is_known || *left == 0 {
+                    break;
+                }
+                *left -= 1;
+                let order = match turn % 2 {
+                    0 => Order::Same,
+                    _ => Order::Reversed,
+                };
+                let seen = self.chain.observe(memory, caller.addr, callee.addr, order);
+                if let Some(seen) = seen {
+                    let code = self.program.code(memory, seen.caller.code);
+                    let is_quiet = code.zip(offset(&seen.caller));
+                    let is_quiet = is_quiet.is_some_and(|(code, at)| code.is_quiet(at));
+                    self.habits.observe(&seen, order, is_quiet);
+                }
+            }
+        }
+    }
+
     /// Makes every caller stand where it called from; `false` if that is not
     /// known of one of them.
     fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
@@ -163,6 +199,39 @@ impl Linked {
         settled
     }
 
+    /// Whether each call that is not known is one by what its frames say all the
+    /// same, and only its place is not: a frame that is kept for one function is
+    /// that function's, whenever it was copied, and what has it as `f_back` was
+    /// called by it. So are trace functions, `__del__` and signal handlers, which
+    /// run where their caller stands, and what is too brief to be met in a call.
+    fn is_linked(&mut self, memory: &dyn Memory, chain: &[Seen]) -> bool {
+        chain.windows(2).all(|pair| {
+            let (callee, caller) = (&pair[0], &pair[1]);
+            if self.habits.believes(&call(&caller.frame, &callee.frame))
+                || self.place(memory, &caller.frame, &callee.frame).is_some()
+            {
+                return true;
+            }
+            let (Some(code), Some(to)) = (
+                self.program.code(memory, caller.frame.code),
+                self.program.code(memory, callee.frame.code),
+            ) else {
+                return false;
+            };
+            let is_placed = code
+                .surely_calls_to(callee.frame.code, &to)
+                .next()
+                .is_some();
+            let known = self.habits.places(caller.frame.code, callee.frame.code);
+            // Whoever resumes a generator is not in its frame once it has yielded.
+            !is_placed
+                && known.is_empty()
+                && !to.is_generator()
+                && self.chain.is_kept(&caller.frame)
+                && (callee.lives || self.chain.is_kept(&callee.frame))
+        })
+    }
+
     /// From where `caller` has called `callee`.
     fn place(
         &mut self,
@@ -173,22 +242,33 @@ impl Linked {
         let this = call(caller, callee);
         let code = self.program.code(memory, caller.code)?;
         let to = self.program.code(memory, callee.code)?;
-        let Position::Offset(offset) = caller.position else {
-            return None;
-        };
-        let offset = u32::try_from(offset).ok();
-        if offset.is_some_and(|offset| code.calls_by_name(offset, callee.code, &to)) {
-            self.habits.believe_named(this);
+        let offset = offset(caller);
+        if let Some(offset) = offset
+            && code.calls_by_name(offset, callee.code, &to)
+        {
+            match code.calls_surely(offset) {
+                true => self.habits.believe_named(this),
+                false => self.habits.believe(this),
+            }
             return Some(caller.position);
         }
-        let mut places: Vec<u32> = code.calls_to(callee.code, &to).collect();
+        let mut places: Vec<u32> = code.surely_calls_to(callee.code, &to).collect();
         let is_named = !places.is_empty();
-        let moved_on = offset
-            .is_none_or(|offset| code.is_quiet(offset) || self.program.calls_python(&code, offset));
+        let moved_on = offset.is_none_or(|offset| {
+            let calls_other = || self.program.calls_python(&code, offset);
+            code.is_quiet(offset) || code.calls_surely(offset) && calls_other()
+        });
+        if !is_named && self.habits.is_intruder(callee.code) {
+            return Some(caller.position);
+        }
         if !moved_on {
             self.habits.watch(&this);
             match self.habits.judge(&this) {
-                Judgement::Made if !is_named => {
+                // Where a frame serves one function after another, what was its
+                // caller's may be somebody else's by now.
+                Judgement::Made
+                    if !is_named && (self.chain.is_kept(caller) || self.habits.is_usual(&this)) =>
+                {
                     self.habits.believe(this);
                     return Some(caller.position);
                 }
@@ -201,6 +281,9 @@ impl Linked {
             Position::Offset(offset) => u32::try_from(*offset).ok(),
             Position::Instruction(..) => None,
         }));
+        if places.is_empty() {
+            places.extend(code.calls_to(callee.code, &to));
+        }
         let place = code.came_from(&mut places, offset)?;
         i32::try_from(place).ok().map(Position::Offset)
     }
@@ -214,6 +297,14 @@ impl Linked {
         for _ in 0..self.random % MAX_PAUSE {
             std::hint::spin_loop();
         }
+    }
+}
+
+/// Where in its bytecode a frame stands, once it has begun.
+fn offset(frame: &RawFrame) -> Option<u32> {
+    match frame.position {
+        Position::Offset(offset) => u32::try_from(offset).ok(),
+        Position::Instruction(..) => None,
     }
 }
 

@@ -7,6 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use firefinch_memory::RemoteAddr;
+
+use super::Code;
 use super::calls::{CallInstruction, Calls, Symbol};
 
 /// How a version writes instructions.
@@ -55,6 +58,14 @@ impl Calls {
                 });
             }
         }
+        // A variable that only ever holds what one name says is as good as that name.
+        for call in &mut calls.instructions {
+            if let Some(Symbol::Local(local)) = call.callee
+                && let Some(Some(Value::Loaded(symbol))) = walk.variables.get(&local)
+            {
+                call.callee = Some(*symbol);
+            }
+        }
         // What is called by the same name is a method, not a property.
         let called = calls.instructions.iter().filter(|call| !call.is_load);
         let methods: HashSet<_> = called.filter_map(|call| call.callee).collect();
@@ -62,6 +73,31 @@ impl Calls {
             !call.is_load || !call.callee.is_some_and(|name| methods.contains(&name))
         });
         calls
+    }
+}
+
+impl Code {
+    /// Where it stands while it calls `callee`, which is `to`, by a name that is
+    /// no other thing's: a variable may hold any function, and an attribute need
+    /// not be a property.
+    pub(in crate::frames) fn surely_calls_to<'a>(
+        &'a self,
+        callee: RemoteAddr,
+        to: &'a Self,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let places = self.calls_to(callee, to);
+        places.filter(|place| self.calls_surely(*place))
+    }
+
+    /// Whether the instruction at `offset` calls what its name says, if it has one,
+    /// and nothing else.
+    pub(in crate::frames) fn calls_surely(&self, offset: u32) -> bool {
+        let calls = &self.calls.instructions;
+        let index = calls.binary_search_by_key(&offset, |call| call.offset);
+        let call = index.ok().and_then(|index| calls.get(index));
+        call.is_some_and(|call| {
+            !call.is_load && !matches!(call.callee, Some(Symbol::Local(_) | Symbol::Cell(_)))
+        })
     }
 }
 
@@ -268,6 +304,8 @@ struct Walk {
     stack: Option<Stack>,
     /// What jumps bring along.
     joins: HashMap<u32, Stack>,
+    /// What is stored in local variables, if the same each time.
+    variables: HashMap<u32, Option<Value>>,
     begun: bool,
 }
 
@@ -311,6 +349,11 @@ impl Walk {
         if instruction.op == LOAD_ATTR {
             // A property has the name of its function.
             called = Some(Some(Symbol::Name(instruction.arg)));
+        }
+        if instruction.op == STORE_FAST {
+            let value = stack.last().copied().flatten();
+            let stored = self.variables.entry(instruction.arg).or_insert(value);
+            *stored = stored.filter(|_| *stored == value);
         }
         match (instruction.op, target) {
             (JUMP_FORWARD | JUMP_ABSOLUTE, Some(target)) => {
@@ -524,6 +567,26 @@ mod tests {
         ];
         let name = |index| Some(Symbol::Name(index));
         assert_eq!(callees(&code.concat(), WORDS), [(2, name(5)), (8, name(6))]);
+    }
+
+    /// `f = o.m`, then `f()`, calls `m`; a variable that holds one thing or another
+    /// is itself all that is known.
+    #[test]
+    fn variables_are_what_they_hold() {
+        let code = [
+            [LOAD_FAST, 0],
+            [LOAD_ATTR, 5],
+            [STORE_FAST, 1],
+            [LOAD_FAST, 1],
+            [CALL_FUNCTION, 0],
+            [STORE_FAST, 2],
+            [LOAD_GLOBAL, 6],
+            [STORE_FAST, 2],
+            [LOAD_FAST, 2],
+            [CALL_FUNCTION, 0],
+        ];
+        let expected = [(8, Some(Symbol::Name(5))), (18, Some(Symbol::Local(2)))];
+        assert_eq!(callees(&code.concat(), WORDS), expected);
     }
 
     /// Calls in 2.7, with keywords in the high byte of the argument.
