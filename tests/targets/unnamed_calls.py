@@ -26,10 +26,10 @@ class Walker(object):
     def run(self):
         choice = [self.step, None]
         f = choice[0]
-        for i in range(TIMES):
+        for i in range(4 * TIMES):
             f(i)  # MARK variable
         g = self.step
-        for i in range(TIMES):
+        for i in range(4 * TIMES):
             g(i)  # MARK bound
 
 
