@@ -105,6 +105,28 @@ fn generators() {
     });
 }
 
+/// A generator that a loop goes through, and that has mostly given its value when it is
+/// copied, is shown for at least half of its time; the callers of it and of those that C
+/// goes through are the true ones. From 3.13 on with a GIL; of others see "Limits" in
+/// README.
+#[test]
+fn iterated() {
+    let some = |python: &Interpreter| ["3.13", "3.14", "3.15"].contains(&&*python.name);
+    for_every_that("stacks-iterated", some, |python| {
+        let _alone = alone();
+        let target = Target::start_with(python, "oracle_stacks.py", &["iterated"]).settled();
+        let [seen, stopped] = [&[][..], &["--blocking"]].map(|options| {
+            let asked = ["-d", "0.5", "-r", "2000"];
+            let (collapsed, run) = record(&target, &[&asked, options].concat());
+            Possible::of(&target.truth).assert_of(&collapsed, &run, 0.005);
+            let is_it = |frames: &[String]| function(frames.last().unwrap()) == "pairs";
+            collapsed.count(is_it) as f64 / collapsed.total() as f64
+        });
+        // Refused where it names its caller no more, it had a fifth to a seventh.
+        assert!(seen > stopped / 2.0, "{seen} for {stopped}");
+    });
+}
+
 /// What C calls stands below the line that calls that C only, and at the root
 /// is the module.
 #[test]
@@ -136,12 +158,23 @@ fn implicit() {
     });
 }
 
+/// What runs in a class body, which begins a loop of its own each time, stands above
+/// the function that the class is in.
+#[test]
+fn bodies() {
+    for_every_that("stacks-bodies", is_new, |python| {
+        let (possible, collapsed, run) = recorded(python, "bodies", &[]);
+        possible.assert_of(&collapsed, &run, 0.001);
+    });
+}
+
 /// The same of all these with --blocking, which sees every function.
 #[test]
 fn blocking() {
     for kind in [
         "methods",
         "generators",
+        "iterated",
         "callbacks",
         "constructors",
         "implicit",

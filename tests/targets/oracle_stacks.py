@@ -106,6 +106,19 @@ def generators(cycles):
         go_by_delegation()
 
 
+def pairs(count):
+    numbers = tuple(range(count))
+    for each in numbers:
+        yield tuple(each ^ other for other in numbers)
+
+
+def iterated(cycles):
+    for _ in cycles:
+        for pair in pairs(40):
+            if len(set(x ^ 1 for x in pair)) == len(set(x ^ 2 for x in pair)):
+                pass
+
+
 def rank(x):
     y = x ^ 1
     y = y ^ 2
@@ -182,6 +195,14 @@ def implicit(cycles):
         x = named(y=x, x=x)
 
 
+def bodies(cycles):
+    for _ in cycles:
+
+        class Body(object):
+            first = rank(1)
+            second = [size(x) for x in (1, 2)]
+
+
 def leaf(x):
     x = x ^ 1 ^ 2 ^ 3
     x = x ^ 4 ^ 5 ^ 6
@@ -198,7 +219,9 @@ def lines(cycles):
         x = leaf(x)
 
 
-KINDS = dict((k.__name__, k) for k in (methods, generators, callbacks, constructors, implicit, lines))
+KINDS = dict(
+    (k.__name__, k) for k in (methods, generators, iterated, callbacks, constructors, implicit, bodies, lines)
+)
 
 
 def trace(frame, event, argument):

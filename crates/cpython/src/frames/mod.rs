@@ -127,6 +127,8 @@ impl From<ReadError> for StackError {
     }
 }
 
+/// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR (`Include/code.h`).
+const GENERATOR: u32 = 0x20 | 0x80 | 0x200;
 /// A recursion without limit fills memory before it gets here; a loop in
 /// hostile memory ends here.
 pub const MAX_FRAMES: usize = 1 << 19;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::HashMap;
 
-use crate::frames::{Position, RawFrame};
+use crate::frames::{GENERATOR, Position, RawFrame};
 use crate::layout::{Field, Layout, MissingField};
 
 /// Where the parts of a frame are that tell what it is.
@@ -207,6 +207,7 @@ pub(super) struct Shapes {
     locals: usize,
     file: usize,
     name: usize,
+    flags: usize,
     /// `ob_size`: the number of code units.
     units: usize,
     /// Where the bytecode begins within the object.
@@ -227,6 +228,9 @@ pub(super) struct Shape {
     len: u64,
     /// The interpreter made it for itself.
     pub(super) helper: bool,
+    /// They lie in generators. In the data stack such a frame only makes one, and is
+    /// left there as if it lived (`RETURN_GENERATOR`, `Python/bytecodes.c`).
+    pub(super) generator: bool,
 }
 
 #[derive(Debug)]
@@ -284,6 +288,7 @@ impl Shapes {
             locals: layout.need(Field::CodeNlocalsplus)?,
             file: layout.need(Field::CodeFilename)?,
             name: layout.need(Field::CodeName)?,
+            flags: layout.need(Field::CodeFlags)?,
             units: layout.need(Field::VarSize)?,
             bytecode: layout.need(Field::CodeAdaptive)?,
             known: HashMap::new(),
@@ -360,6 +365,7 @@ impl Shapes {
             first: code.offset(self.bytecode as u64),
             len: units * CODE_UNIT,
             helper: units <= HELPER_UNITS && pointer(self.file)? == pointer(self.name)?,
+            generator: word(self.flags)? & GENERATOR != 0,
         };
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();

@@ -6,6 +6,7 @@ use super::cells::Cells;
 use super::debts::Debts;
 use super::entered::Entered;
 use super::pace::Pace;
+use super::resumers::Resumers;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
 /// Where a thread's stack was found last time, which is what the next look
@@ -17,6 +18,8 @@ pub(super) struct Known {
     pub(super) interpreter: RemoteAddr,
     /// Its oldest loop was begun by a frame in the thread state.
     pub(super) based: bool,
+    /// The oldest frame of the last stack that was followed to its end.
+    pub(super) root: RemoteAddr,
     /// The current frame of the last look.
     pub(super) aim: RemoteAddr,
     /// Chunks that frames were in, newest first, and how much of them to copy.
@@ -32,6 +35,7 @@ pub(super) struct Known {
     pub(super) pace: Pace,
     pub(super) debts: Debts,
     pub(super) entered: Entered,
+    pub(super) resumers: Resumers,
 }
 
 /// A frame that lies in no chunk: a generator's, or the interpreter's own.
@@ -204,6 +208,11 @@ impl Known {
         } else if self.outside.len() < MAX_OUTSIDE {
             self.outside.push(Outside { addr, unused: 0 });
         }
+    }
+
+    /// Whether frames were met lately that lie in no chunk.
+    pub(super) fn has_outside(&self) -> bool {
+        !self.outside.is_empty()
     }
 
     /// A whole stack was followed: what was not met for a while is not copied again.

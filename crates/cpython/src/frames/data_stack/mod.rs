@@ -37,6 +37,8 @@
 //!   it stands now with no jump between, or the only one. What lies above such a
 //!   caller may be left from one that lay there before it and called something
 //!   of the same name, so a name is enough only where one function has it.
+//! - *Who has resumed a generator*, which names its caller only until it gives a value,
+//!   was seen when it was met running ([`resumers`]).
 //! - *Who has called from C* what runs in a loop that has ended, to which nothing
 //!   leads any more, lies directly below it ([`lost`]).
 //! - *Where something else has taken that memory meanwhile*, the newest frame in
@@ -44,6 +46,9 @@
 //!   only threads that return, so for each such frame another thread that enters
 //!   a frame there meanwhile is shown late as well
 //!   ([`Debts`](debts::Debts)).
+//!
+//! However a stack was put together, it has to end at the bottom of the data stack
+//! (`is_bottom` in [`walk`]).
 //!
 //! A copy is nearly but not quite atomic. A stack is believed when each of its
 //! calls is plain to see in the bytecode, or was once seen standing still, or
@@ -69,6 +74,7 @@ mod newest;
 mod pace;
 mod place;
 mod proof;
+mod resumers;
 mod settle;
 mod walk;
 
@@ -118,7 +124,9 @@ pub(super) struct DataStack {
 struct ChunkLayout {
     previous: usize,
     size: usize,
-    /// The bytes that hold both.
+    /// Where frames begin.
+    data: usize,
+    /// The bytes that hold the first two.
     span: usize,
 }
 
@@ -170,6 +178,7 @@ impl DataStack {
             chunk: ChunkLayout {
                 previous,
                 size,
+                data: layout.need(Field::ChunkData)?,
                 span: previous.max(size) + 8,
             },
             frame: FrameLayout::new(layout)?,
@@ -257,6 +266,7 @@ impl DataStack {
             match self.stack_of(memory, thread, known, seen) {
                 Ok(stack) => {
                     known.believed.clone_from(&stack.frames);
+                    known.meet_resumers(&stack.frames);
                     return Ok(stack);
                 }
                 Err(error) => failure = error,

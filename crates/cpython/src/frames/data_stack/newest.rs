@@ -11,7 +11,7 @@
 
 use firefinch_memory::{Memory, RemoteAddr};
 
-use super::frame::{Decoded, MAX_HEADER};
+use super::frame::{Decoded, MAX_HEADER, Shape};
 use super::known::Known;
 use super::{DataStack, MAX_FRAMES};
 
@@ -151,13 +151,16 @@ impl DataStack {
         false
     }
 
-    /// The frame that lies directly above one in the data stack, alive or not.
+    /// The frame that lies directly above one in the data stack, alive or not, and
+    /// does more than make a generator.
     pub(super) fn above(&mut self, memory: &dyn Memory, frame: &Decoded) -> Option<Decoded> {
         let shape = self.shapes.get(memory, frame.frame.code)?;
         let addr = frame.frame.addr.offset(shape.size);
         let bytes = self.look.slice(addr, self.frame.span)?;
         let above = self.frame.decode(addr, bytes)?;
-        (above.in_chunk && !above.is_cleared()).then_some(above)
+        let lies = above.in_chunk && !above.is_cleared();
+        let makes = |shape: Shape| shape.generator;
+        (lies && !self.shapes.get(memory, above.frame.code).is_some_and(makes)).then_some(above)
     }
 
     /// Whether a frame waits for what it called, to 3.13: a frame that executes

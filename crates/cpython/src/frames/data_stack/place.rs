@@ -44,7 +44,7 @@ impl DataStack {
             }
             // One that stands where it pushes no frame has gone on as well.
             let moved = chain.has_moved(index)
-                || (chain.is_inlined(index) && self.cannot_push(memory, caller, &callee));
+                || (chain.is_inlined(index) && self.cannot_push(memory, known, caller, &callee));
             match self.place(memory, caller, &callee, moved) {
                 Some(position) => caller.position = position,
                 None if moved => return Placed::NotAll,
@@ -59,13 +59,18 @@ impl DataStack {
 
     /// Whether a caller stands where nothing is called: it has just begun, below
     /// what is left of another call.
-    pub(super) fn contradicts(&mut self, memory: &dyn Memory, chain: &Chain) -> bool {
+    pub(super) fn contradicts(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        chain: &Chain,
+    ) -> bool {
         let mut pairs = chain.frames.iter().zip(chain.frames.iter().skip(1));
         let mut index = 0..;
         pairs.any(|(callee, caller)| {
             index.next().is_some_and(|index| chain.is_inlined(index))
                 && !self.calls.know_call(caller, callee)
-                && self.cannot_push(memory, caller, callee)
+                && self.cannot_push(memory, known, caller, callee)
         })
     }
 
@@ -184,21 +189,14 @@ impl DataStack {
         code.is_some_and(|code| code.offset_of(at).is_some_and(|at| code.resumes(at)))
     }
 
-    /// Whether the frame stands where no function is called in its own loop: to
-    /// 3.12 one that has just been pushed stands before its first instruction.
-    pub(super) fn is_quiet(&mut self, memory: &dyn Memory, frame: &RawFrame) -> bool {
-        let Position::Instruction(at, 0) = frame.position else {
-            return false;
-        };
-        let Some(code) = self.program.code(memory, frame.code) else {
-            return false;
-        };
-        let offset = code.offset_of(at);
-        offset.is_none_or(|offset| code.is_quiet(offset))
-    }
-
-    /// Whether the caller stands where it cannot call this in its own loop.
-    fn cannot_push(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
+    /// Whether the caller stands where it asks a generator of another function for
+    /// its next value.
+    pub(super) fn resumes_another(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> bool {
         let Position::Instruction(at, 0) = caller.position else {
             return false;
         };
@@ -206,7 +204,31 @@ impl DataStack {
         let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
             return false;
         };
+        code.offset_of(at).is_some_and(|at| {
+            code.resumes(at)
+                && code.names_callee(at)
+                && (self.program.calls_python(&code, at) || !self.calls.has_seen_many())
+                && !code.calls_by_name(at, callee.code, &to)
+        })
+    }
+
+    /// Whether the caller stands where it cannot call this in its own loop: to 3.12
+    /// one that has just been pushed stands before its first instruction.
+    pub(super) fn cannot_push(
+        &mut self,
+        memory: &dyn Memory,
+        known: &Known,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> bool {
+        let Position::Instruction(at, 0) = caller.position else {
+            return false;
+        };
+        let Some(code) = self.program.code(memory, caller.code) else {
+            return false;
+        };
+        let generator = !known.is_in_chunk(callee.addr);
         let offset = code.offset_of(at);
-        offset.is_none_or(|offset| !code.can_push(offset, &to))
+        offset.is_none_or(|offset| !code.can_push(offset, generator))
     }
 }

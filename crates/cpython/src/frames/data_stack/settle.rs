@@ -155,7 +155,7 @@ impl DataStack {
             let Ok((fit, chain)) = self.chain(memory, known, seen, seen.current) else {
                 continue;
             };
-            if !chain.stands() || self.contradicts(memory, &chain) {
+            if !chain.stands() || self.contradicts(memory, known, &chain) {
                 continue;
             }
             let stood = before.as_ref().is_some_and(|(_, before)| *before == chain);

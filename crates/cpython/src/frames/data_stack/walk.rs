@@ -72,8 +72,12 @@ impl DataStack {
         // it was if it has not been read now.
         let mut between: Option<Link> = None;
         let mut expected: Option<Option<RawFrame>> = None;
+        // The code of whom the generator passed last was resumed by.
+        let mut resumed: Option<RemoteAddr> = None;
         let mut steps = Steps::default();
         let mut oldest = newest;
+        // The last one that was pushed says so of itself.
+        let mut in_chunk = false;
         while !addr.is_null() {
             steps.count(addr)?;
             oldest = addr;
@@ -110,10 +114,23 @@ impl DataStack {
             if floats {
                 known.meet_outside(addr);
             }
+            if resumed
+                .take()
+                .is_some_and(|code| code != decoded.frame.code)
+            {
+                return Err(StackError::Garbage(addr));
+            }
             // A generator that has given up its turn since names its caller no
             // more; what runs in one was called by somebody.
             if floats && !decoded.internal && decoded.previous.is_null() {
-                return Err(StackError::Garbage(addr));
+                let resumer = known.resumers.of(&decoded.frame);
+                let resumer = resumer.ok_or(StackError::Garbage(addr))?;
+                moved |= bit(frames.len());
+                frames.push(decoded.frame);
+                in_chunk = false;
+                (addr, resumed) = (resumer.addr, Some(resumer.code));
+                (callee, between, expected) = (None, None, None);
+                continue;
             }
             // A frame that executes, or returns, has nobody in its own loop above
             // it any more. (Far from the newest nothing moves.)
@@ -156,6 +173,7 @@ impl DataStack {
                     known.meet_link(Link { caller, ..link });
                 }
                 frames.push(decoded.frame);
+                in_chunk = decoded.in_chunk;
                 if decoded.entry {
                     self.loops.meet_oldest(frames.len());
                 }
@@ -172,6 +190,18 @@ impl DataStack {
             return Err(StackError::Garbage(oldest));
         }
         known.based = inside;
+        if frames.is_empty() && !inside && !newest.is_null() {
+            return Err(StackError::Garbage(newest));
+        }
+        if let Some(root) = frames.last()
+            && root.addr != known.root
+        {
+            // What was read of a loop that just begins leads nowhere as well.
+            if in_chunk && !self.is_bottom(memory, seen, root.addr) {
+                return Err(StackError::Garbage(root.addr));
+            }
+            known.root = root.addr;
+        }
         if let Some(link) = between {
             known.meet_link(link);
         }
@@ -212,6 +242,22 @@ impl DataStack {
         }
         decoded.helper = decoded.in_chunk && self.shapes.is_helper(memory, &decoded.frame);
         Ok(decoded)
+    }
+
+    /// Whether nothing can lie below the frame at `addr`: the oldest chunk begins with
+    /// it, behind a word that is left free (`push_chunk`, `Python/pystate.c`).
+    fn is_bottom(&self, memory: &dyn Memory, seen: Seen, addr: RemoteAddr) -> bool {
+        let Some((chunk, offset)) = self.chunk_of(memory, seen.chunk, addr) else {
+            return false;
+        };
+        let mut own = [0; 8];
+        let previous = chunk.offset(self.chunk.previous as u64);
+        let previous = match self.look.slice(previous, 8) {
+            Some(copied) => copied,
+            None if memory.read(previous, &mut own).is_ok() => &own,
+            None => return false,
+        };
+        offset == self.chunk.data + 8 && Bytes(previous).ptr(0).is_some_and(RemoteAddr::is_null)
     }
 
     /// The chunk that `addr` lies in, and how far into it.

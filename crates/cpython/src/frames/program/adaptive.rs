@@ -242,14 +242,14 @@ fn maker(instructions: &[Instruction], index: usize, calls: &Calls) -> Option<Sy
     let mut before = (0..index).rev();
     let passes = |at: usize, role| instructions.get(at).is_some_and(|i| i.role == role);
     let mut at = before.next()?;
-    // What is sent first, where something may be sent.
-    if passes(at, Role::Quiet) {
+    // What is sent first, where something may be sent, or what is counted.
+    if passes(at, Role::Quiet) || passes(at, Role::PushesNull) {
         at = before.next()?;
     }
-    if !passes(at, Role::Iterates) {
-        return None;
+    // A generator expression needs none where `tuple` or `set` of it is a loop.
+    if passes(at, Role::Iterates) {
+        at = before.next()?;
     }
-    let at = before.next()?;
     let call = instructions.get(at)?;
     let Role::Calls { above, counted } = call.role else {
         return None;

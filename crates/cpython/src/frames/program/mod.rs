@@ -16,6 +16,7 @@ use hashbrown::HashMap;
 use self::adaptive::Adaptive;
 use self::calls::{CallInstruction, Calls, Symbol};
 use self::classic::Dialect;
+use super::GENERATOR;
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 use crate::object::Objects;
@@ -73,9 +74,6 @@ const MAX_CODES: usize = 1 << 16;
 /// A code object has at most some thousand names and constants.
 const MAX_TUPLE: u64 = 1 << 14;
 
-/// CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR (`Include/code.h`).
-const GENERATOR: u32 = 0x20 | 0x80 | 0x200;
-
 /// A code object's name and calls.
 #[derive(Debug)]
 pub(super) struct Code {
@@ -127,6 +125,12 @@ impl Code {
         self.site(offset).is_some_and(|site| site.resumes)
     }
 
+    /// Whether it is plain to see whom the instruction at `offset` calls.
+    pub(super) fn names_callee(&self, offset: u32) -> bool {
+        let callee = self.site(offset).map(|site| &site.callee);
+        callee.is_some_and(|callee| *callee != Callee::Unknown)
+    }
+
     /// Whether it runs only when it is asked for its next value.
     pub(super) fn is_generator(&self) -> bool {
         self.is_generator
@@ -157,13 +161,14 @@ impl Code {
         self.calls.quiet.contains(&offset)
     }
 
-    /// Whether the instruction at `offset` may run `callee` in the loop that runs
-    /// itself.
-    pub(super) fn can_push(&self, offset: u32, callee: &Self) -> bool {
+    /// Whether the instruction at `offset` may run something in the loop that runs
+    /// itself: a generator that is there already (`throw` is a call that leads straight
+    /// to it), or anything else.
+    pub(super) fn can_push(&self, offset: u32, generator: bool) -> bool {
         let at = self.calls.instruction(offset);
         !self.calls.quiet.contains(&at)
             && !self.calls.outside.contains(&at)
-            && (callee.is_generator || !self.resumes(offset))
+            && (generator || !self.resumes(offset))
     }
 
     /// From where among these places it has come without a jump to `offset`,
