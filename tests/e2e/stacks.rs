@@ -184,7 +184,12 @@ fn blocking() {
             is_one_of_few,
             |python| {
                 let (possible, collapsed, run) = recorded(python, kind, &["--blocking"]);
-                possible.assert_of(&collapsed, &run, 0.0);
+                // In 3.11 and 3.12 a loop that has just begun names no frame of its own
+                // yet: see "Limits" in README.
+                let has_cells = ((3, 11)..(3, 13)).contains(&python.minor());
+                let begins_loops = kind == "iterated" && has_cells;
+                let tolerated = if begins_loops { 0.003 } else { 0.0 };
+                possible.assert_of(&collapsed, &run, tolerated);
                 possible.assert_all(&collapsed);
             },
         );

@@ -55,7 +55,9 @@ impl DataStack {
                 }
                 let placed = self.place_all(memory, known, &chain, &mut stack.frames);
                 if placed == Placed::All {
-                    if chain.has_moved(0) {
+                    // Without a mark of those that execute, one that stands at its
+                    // return has mostly left.
+                    if chain.has_moved(0) || !self.frame.marks_executing() {
                         self.place_left(memory, known, stack.frames.first_mut());
                     }
                     return Ok(stack);
