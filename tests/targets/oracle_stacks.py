@@ -202,6 +202,12 @@ def bodies(cycles):
             first = rank(1)
             second = [size(x) for x in (1, 2)]
 
+            @property
+            def third(self):
+                return 3
+
+        Body().third
+
 
 def leaf(x):
     x = x ^ 1 ^ 2 ^ 3
