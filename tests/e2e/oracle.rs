@@ -196,6 +196,20 @@ fn unnamed() {
     });
 }
 
+/// Nor where the caller is a module with more constants than a function ever has: its
+/// calls are plain to see, too.
+#[test]
+fn large_module() {
+    const CALLS: Churn = Churn {
+        program: "large_module.py",
+        levels: &["inner", "leaf"],
+        tolerated: 0.0,
+    };
+    for_every("oracle-large-module", |python| {
+        true_edges(python, &CALLS, &[]);
+    });
+}
+
 /// Nor where frames are those of generators, which come and go.
 #[test]
 fn generators() {

@@ -28,6 +28,8 @@ pub(super) struct Program {
     offsets: Offsets,
     bytecode: Bytecode,
     codes: HashMap<RemoteAddr, Arc<Code>>,
+    /// What could not be understood, and how often that was tried.
+    failures: HashMap<RemoteAddr, (Identity, u32)>,
     /// The names of all of them, and how many have each.
     names: HashMap<String, usize>,
 }
@@ -71,8 +73,11 @@ struct Offsets {
 /// Code objects remembered before starting anew; a large program has some ten
 /// thousand.
 const MAX_CODES: usize = 1 << 16;
-/// A code object has at most some thousand names and constants.
-const MAX_TUPLE: u64 = 1 << 14;
+/// Names or constants of a code object: a module that is a table of data has one
+/// constant for each of its entries.
+const MAX_TUPLE: u64 = 1 << 17;
+/// Attempts at a code object: one whose memory was just freed is soon another.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// A code object's name and calls.
 #[derive(Debug)]
@@ -274,6 +279,7 @@ impl Program {
             },
             bytecode,
             codes: HashMap::new(),
+            failures: HashMap::new(),
             names: HashMap::new(),
         })
     }
@@ -288,11 +294,22 @@ impl Program {
         {
             return Some(known.clone());
         }
+        let failed = self.failures.get(&addr);
+        let attempts = failed.filter(|(of, _)| *of == identity).map_or(0, |f| f.1);
+        if attempts >= MAX_ATTEMPTS {
+            return None;
+        }
         if self.codes.len() >= MAX_CODES {
             self.codes.clear();
             self.names.clear();
         }
-        let code = Arc::new(self.read(memory, addr, &bytes, identity)?);
+        let Some(code) = self.read(memory, addr, &bytes, identity).map(Arc::new) else {
+            if self.failures.len() >= MAX_CODES {
+                self.failures.clear();
+            }
+            self.failures.insert(addr, (identity, attempts + 1));
+            return None;
+        };
         *self.names.entry(code.name.clone()).or_default() += 1;
         let before = self.codes.insert(addr, code.clone());
         if let Some(count) = before.and_then(|before| self.names.get_mut(&before.name)) {
@@ -354,7 +371,8 @@ impl Program {
                 consts,
                 locals: [local, cell, free],
             } => {
-                let bytecode = objects.bytes(pointer(*code)?).ok()?;
+                let bytecode = objects.bytes_within(pointer(*code)?, MAX_BYTECODE);
+                let bytecode = bytecode.ok()?.ok()?;
                 let mut cells = tuple(*cell)?;
                 cells.extend(tuple(*free)?);
                 let calls = Calls::of(&bytecode, *dialect);
@@ -378,7 +396,7 @@ impl Program {
             let object = *of.get(usize::try_from(index).ok()?)?;
             Some(Callee::Named(objects.text(object).ok()?.into()))
         };
-        let callee = |call: &CallInstruction| match call.callee? {
+        let callee = |symbol| match symbol {
             Symbol::Name(index) => text(&names, index),
             Symbol::Local(index) => text(&locals, index),
             Symbol::Cell(index) => text(&cells, index),
@@ -387,10 +405,18 @@ impl Program {
                 Some(Callee::Code(*code))
             }
         };
+        // A long function calls the same names again and again.
+        let mut known: HashMap<Symbol, Callee> = HashMap::new();
         let site = |call: &CallInstruction| Site {
             offset: call.offset,
             stands: call.stands,
-            callee: callee(call).unwrap_or(Callee::Unknown),
+            callee: match call.callee {
+                Some(symbol) => known
+                    .entry(symbol)
+                    .or_insert_with(|| callee(symbol).unwrap_or(Callee::Unknown))
+                    .clone(),
+                None => Callee::Unknown,
+            },
             resumes: call.resumes,
         };
         let sites = calls.instructions.iter().map(site).collect();
