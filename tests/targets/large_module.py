@@ -23,6 +23,8 @@ END = """}
 x = 0
 started()
 while True:
+    x = x ^ 1 ^ 2 ^ 3 ^ 4 ^ 5 ^ 6 ^ 7 ^ 8 ^ 9 ^ 10 ^ 11 ^ 12 ^ 13 ^ 14 ^ 15 ^ 16
+    x = x ^ 1 ^ 2 ^ 3 ^ 4 ^ 5 ^ 6 ^ 7 ^ 8 ^ 9 ^ 10 ^ 11 ^ 12 ^ 13 ^ 14 ^ 15 ^ 16
     x = inner(x)
 """
 
@@ -47,7 +49,7 @@ def main():
                 ["inner", 5, "leaf"],
             ],
             "lines": {
-                "<module>": [last - 1, last],
+                "<module>": [last - 3, last - 2, last - 1, last],
                 "inner": groundtruth.lines_of(functions["inner"]),
                 "leaf": groundtruth.lines_of(functions["leaf"]),
             },
