@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 from failure import telling_line
-from pythons import debian
+from pythons import debian, packages
+from pythons.failure import Failure as PythonsFailure
 
 PACKAGES = {"py-spy": "py-spy", "austin": "austin-dist"}
 
@@ -43,15 +44,10 @@ class Peers:
         """Where NumPy is installed for an interpreter, and why it cannot be had, one of the two."""
         if python.root != "/":
             return None, "is in a root of its own, where nothing is installed"
-        venv = self.venv.with_name(f"numpy-{python.name}")
-        places = list(venv.glob("lib/python*/site-packages/numpy"))
-        if not places:
-            self.say(f"install numpy for {python.name}")
-            why = install("numpy", venv, python.command)
-            places = list(venv.glob("lib/python*/site-packages/numpy"))
-            if why or not places:
-                return None, why or "not installed"
-        return places[0].parent, None
+        try:
+            return packages.ensure(python.name), None
+        except PythonsFailure as failure:
+            return None, f"{failure.what}: {failure.evidence}"
 
     def tachyon(self):
         python = next((each for each in self.interpreters if each.name == "3.15"), None)

@@ -22,6 +22,7 @@ mod loops;
 mod native;
 mod oracle;
 mod output;
+mod packages;
 mod ps;
 mod record;
 mod snapshot;

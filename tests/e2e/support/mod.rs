@@ -4,6 +4,7 @@ mod alone;
 mod collapsed;
 mod dumped;
 mod interpreter;
+mod packages;
 mod poll;
 mod stopped;
 mod target;
@@ -16,6 +17,7 @@ pub(crate) use alone::alone;
 pub(crate) use collapsed::Collapsed;
 pub(crate) use dumped::{Dump, Thread, full_dump};
 pub(crate) use interpreter::{Interpreter, for_every, for_every_that, is_left_out_without_root};
+pub(crate) use packages::{has_packages, packages};
 pub(crate) use poll::{PATIENCE, eventually};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use stopped::stopped;

@@ -83,8 +83,10 @@ const MAX_UNKNOWN: u64 = 256 << 10;
 
 /// The most that is copied of any. Of a recursion through C that was not found
 /// to its root before, and of a thread that waits, more than the above may be
-/// wanted: 60 calls of `sorted` in each other have 262 KB.
-pub(super) const MAX_COPY: u64 = 1 << 20;
+/// wanted: 60 calls of `sorted` in each other have 262 KB, and the OpenBLAS of
+/// NumPy 2.4 keeps 512 KB for each level of its factorization of a matrix, of which
+/// 300 by 300 numbers have four.
+pub(super) const MAX_COPY: u64 = 4 << 20;
 
 /// What a function may use below SP without moving it: 128 bytes in the System
 /// V ABI of x86_64 (3.2.2). Unwind information may refer to it.
