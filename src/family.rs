@@ -37,6 +37,9 @@ pub(crate) fn family(census: &Census) -> String {
         text.push_str("; ");
         text.push_str(&part);
     }
+    if census.is_partial {
+        text.push_str("; what came later was not looked for, as firefinch failed: report this");
+    }
     printable(&text)
 }
 
@@ -62,13 +65,15 @@ mod tests {
             refusal: Some("EPERM".to_owned()),
             beyond: 3,
             alive: 0,
+            is_partial: true,
         };
         assert_eq!(
             family(&census),
             "1,007 processes, 1,002 sampled; 2 are not Python (-n shows them); \
              1 could not be attached to (EPERM); \
              2 ended before it was known what they were; \
-             3 at a time left alone: there were too many"
+             3 at a time left alone: there were too many; \
+             what came later was not looked for, as firefinch failed: report this"
         );
     }
 }

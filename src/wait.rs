@@ -39,7 +39,7 @@ pub(crate) fn attach_within(
             found => return found,
         };
         let asked = stop.is_some_and(Stop::is_asked);
-        if asked || begun.elapsed() >= patience || !may_pass(&error) {
+        if asked || begun.elapsed() >= patience || !error.may_pass() {
             if let AttachError::NoInterpreter { waited, .. } = &mut error {
                 *waited = begun.elapsed();
             }
@@ -60,16 +60,6 @@ fn without_python(pid: Pid, stacks: Stacks, error: AttachError) -> Result<Target
     Err(error)
 }
 
-/// Whether time may heal it at all.
-fn may_pass(error: &AttachError) -> bool {
-    match error {
-        AttachError::NoInterpreter { .. } => true,
-        // In the middle of an exec there is no memory for a moment.
-        AttachError::Access(access) => access.is_gone(),
-        AttachError::Open(_) | AttachError::Layout(_) => false,
-    }
-}
-
 /// Whether there is reason to expect an interpreter in a moment.
 fn is_passing(pid: Pid, error: &AttachError) -> bool {
     match error {
@@ -80,6 +70,6 @@ fn is_passing(pid: Pid, error: &AttachError) -> bool {
         AttachError::NoInterpreter { .. } => {
             Process::open(pid).is_ok_and(|process| process.age() < YOUNG)
         }
-        other => may_pass(other),
+        other => other.may_pass(),
     }
 }

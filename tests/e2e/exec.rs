@@ -25,11 +25,16 @@ pub(crate) struct Recording {
 impl Recording {
     /// Returns once it samples.
     pub(crate) fn of(target: &Target) -> Self {
+        Self::with(target, &[])
+    }
+
+    /// The same with these options.
+    fn with(target: &Target, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("out.txt");
         let pid = target.pid_arg();
         let mut command = command(["record", "-i", "-r", "200", "--pid", &pid, "-o"]);
-        let running = Running::start(command.arg(file));
+        let running = Running::start(command.arg(file).args(options));
         running.sampled();
         Self { running, directory }
     }
@@ -133,6 +138,30 @@ fn exec_something_else() {
         let (run, collapsed) = recording.end();
         assert!(busy_ticks(&collapsed, &target.truth) >= 10);
         assert!(run.stderr.contains("not Python"), "{run:#?}");
+    });
+}
+
+/// While an interpreter is waited for in the program that the process has become,
+/// a recording ends by a signal, and by its own length, with what it has.
+#[test]
+fn exec_and_end() {
+    for_every_that("exec-and-end", is_one_of_few, |python| {
+        let to = ["--to", "/bin/sleep", "60"].map(PathBuf::from);
+        for options in [&[][..], &["-d", "2"]] {
+            let mut target = execer(python, Place::below(python), &to);
+            let recording = Recording::with(&target, options);
+            target.tell("\n");
+            eventually("the process is another program", || {
+                let name = fs::read_to_string(format!("/proc/{}/comm", target.pid())).unwrap();
+                (name == "sleep\n").then_some(())
+            });
+            if options.is_empty() {
+                recording.running.signal(Signal::SIGINT);
+            }
+            let (run, collapsed) = recording.end();
+            assert!(busy_ticks(&collapsed, &target.truth) > 0);
+            assert!(!run.stderr.contains("not Python"), "{run:#?}");
+        }
     });
 }
 

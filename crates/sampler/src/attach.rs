@@ -61,6 +61,19 @@ impl AttachError {
         };
         matches!(found, FindError::NotPython | FindError::NotReady(_))
     }
+
+    /// Whether time may heal it: an interpreter may be about to start, and between
+    /// fork and the end of exec nearly anything may be refused.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoInterpreter { .. } => true,
+            Self::Access(access) => {
+                let (fault, io) = (Errno::EFAULT as i32, Errno::EIO as i32);
+                access.is_gone() || matches!(access.errno.raw(), e if e == fault || e == io)
+            }
+            Self::Open(_) | Self::Layout(_) => false,
+        }
+    }
 }
 
 impl From<OpenError> for AttachError {
@@ -101,17 +114,8 @@ pub(crate) fn find_runtime(
             Ok(found) => return Ok(found),
             Err(error) => error,
         };
-        // Between fork and the end of exec nearly anything may be refused.
-        let passing = match &error {
-            AttachError::NoInterpreter { .. } => true,
-            AttachError::Access(access) => {
-                let (fault, io) = (Errno::EFAULT as i32, Errno::EIO as i32);
-                access.is_gone() || matches!(access.errno.raw(), e if e == fault || e == io)
-            }
-            _ => false,
-        };
         let waited = begun.elapsed();
-        if !passing || waited >= patience || !process.is_alive() {
+        if !error.may_pass() || waited >= patience || !process.is_alive() {
             return Err(match error {
                 AttachError::NoInterpreter { error, exe, .. } => {
                     AttachError::NoInterpreter { error, exe, waited }

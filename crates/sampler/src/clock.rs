@@ -42,6 +42,17 @@ pub struct Tick {
     pub missed: u64,
 }
 
+impl Tick {
+    /// A moment that is none, and stands for no time.
+    pub(crate) const fn none(time: Duration) -> Self {
+        Self {
+            time,
+            stands_for: Duration::ZERO,
+            missed: 0,
+        }
+    }
+}
+
 fn now() -> Duration {
     // The monotonic clock always exists on Linux.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)

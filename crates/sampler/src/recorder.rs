@@ -132,6 +132,9 @@ const PREPARATION: Duration = Duration::from_millis(500);
 /// program that has none after this is not Python.
 const EXEC_PATIENCE: Duration = Duration::from_secs(3);
 
+/// While it is waited for, whoever observes is asked so often.
+const EXEC_SLICE: Duration = Duration::from_millis(100);
+
 impl Recorder {
     /// A recorder for `target`. `describe` says what a process runs, in words
     /// for a title.
@@ -257,19 +260,20 @@ impl Recorder {
             if let Some(tick) = tick {
                 self.profile.tick();
                 self.profile.miss(tick.missed);
-                if let Err(end) = self.look(tick) {
-                    break end;
+                match self.look(tick) {
+                    Ok(()) => {}
+                    Err(Absence::Replaced) => match self.follow_exec(&clock, observe) {
+                        Ok(()) => {}
+                        Err(end) => break end,
+                    },
+                    Err(Absence::Ended | Absence::Unreadable) => break End::Exited,
                 }
                 let took = clock.elapsed().saturating_sub(elapsed);
                 self.slowest_tick = self.slowest_tick.max(took);
             } else if self.options.duration.is_some_and(|d| elapsed >= d) {
                 break End::Duration;
             }
-            let tick = tick.unwrap_or(Tick {
-                time: elapsed,
-                stands_for: Duration::ZERO,
-                missed: 0,
-            });
+            let tick = tick.unwrap_or(Tick::none(elapsed));
             if self.show(tick, observe).is_break() {
                 break End::Interrupted;
             }
@@ -299,7 +303,9 @@ impl Recorder {
         flow
     }
 
-    fn look(&mut self, tick: Tick) -> Result<(), End> {
+    /// # Errors
+    /// Why there is nobody any more.
+    fn look(&mut self, tick: Tick) -> Result<(), Absence> {
         if self.members.root_is_there {
             let root = &mut self.members.root;
             let seen = root.look(&self.options, tick, &mut self.profile);
@@ -307,8 +313,7 @@ impl Recorder {
             match (seen, &self.tree) {
                 (Ok(()) | Err(Absence::Unreadable), _) => {}
                 (Err(absence), Some(_)) => self.part_with_root(absence),
-                (Err(Absence::Ended), None) => return Err(End::Exited),
-                (Err(Absence::Replaced), None) => self.follow_exec()?,
+                (Err(absence), None) => return Err(absence),
             }
         }
         match self.tree.is_some() {
@@ -323,14 +328,13 @@ impl Recorder {
         }
     }
 
-    fn look_at_descendants(&mut self, tick: Tick) -> Result<(), End> {
+    fn look_at_descendants(&mut self, tick: Tick) -> Result<(), Absence> {
         let Some(tree) = &mut self.tree else {
             return Ok(());
         };
         // Asked first: whoever lives no more may have been found before.
-        let nobody = !self.members.root_is_there
-            && self.members.others.is_empty()
-            && tree.census().alive == 0;
+        let nobody =
+            !self.members.root_is_there && self.members.others.is_empty() && !tree.may_have_more();
         for member in tree.newcomers(tick.time) {
             let process = member.target.process();
             if process.pid() == self.members.root.target.process().pid() {
@@ -339,7 +343,7 @@ impl Recorder {
             self.members.others.push(member);
         }
         if nobody && self.members.others.is_empty() {
-            return Err(End::Exited);
+            return Err(Absence::Ended);
         }
         let mut at = 0;
         while let Some(member) = self.members.others.get_mut(at) {
@@ -383,18 +387,37 @@ impl Recorder {
         }
     }
 
-    /// Waits for the interpreter of the program that a process has become.
-    fn follow_exec(&mut self) -> Result<(), End> {
-        let member = &mut self.members.root;
-        match member.target.reattach(EXEC_PATIENCE) {
-            Ok(()) => {
-                self.execs += 1;
-                member.begin_anew(&mut self.profile);
-                self.profile.meta.target = (self.describe)(member.target.process());
-                Ok(())
+    /// Waits for the interpreter of the program that a process has become, until
+    /// the recording is over or the observer says so.
+    fn follow_exec(
+        &mut self,
+        clock: &Clock,
+        observe: &mut dyn FnMut(&mut Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<(), End> {
+        let begun = clock.elapsed();
+        loop {
+            let elapsed = clock.elapsed();
+            let rest = self.options.duration.map(|d| d.saturating_sub(elapsed));
+            let patience = EXEC_PATIENCE.saturating_sub(elapsed.saturating_sub(begun));
+            let slice = EXEC_SLICE.min(patience).min(rest.unwrap_or(EXEC_SLICE));
+            let member = &mut self.members.root;
+            match member.target.reattach(slice) {
+                Ok(()) => {
+                    self.execs += 1;
+                    member.begin_anew(&mut self.profile);
+                    self.profile.meta.target = (self.describe)(member.target.process());
+                    return Ok(());
+                }
+                Err(_) if !member.target.process().is_alive() => return Err(End::Exited),
+                Err(_) if rest.is_some_and(|rest| rest.is_zero()) => return Err(End::Duration),
+                Err(error) if patience.is_zero() || !error.may_pass() => {
+                    return Err(End::Replaced);
+                }
+                Err(_) => {}
             }
-            Err(_) if member.target.process().is_alive() => Err(End::Replaced),
-            Err(_) => Err(End::Exited),
+            if self.show(Tick::none(clock.elapsed()), observe).is_break() {
+                return Err(End::Interrupted);
+            }
         }
     }
 }
@@ -422,5 +445,53 @@ impl Members {
     fn present(&self) -> impl Iterator<Item = &Member> {
         let absent = usize::from(!self.root_is_there);
         self.all().skip(absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use firefinch_process::Pid;
+
+    use super::*;
+    use crate::attach::Stacks;
+
+    fn cat() -> (Child, Recorder) {
+        let mut command = Command::new("cat");
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
+        let child = command.spawn().unwrap();
+        let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
+        let options = Options {
+            rate: NonZeroU32::new(1000).unwrap(),
+            duration: None,
+            mode: Mode::Wall,
+            whom: Whom::default(),
+            blocking: false,
+        };
+        let target = Target::attach_native(pid, Stacks::PythonOrNative).unwrap();
+        let recorder = Recorder::new(target, |_| String::new(), options).unwrap();
+        (child, recorder)
+    }
+
+    /// A recording of a tree ends when all that it samples have ended, and says that
+    /// it may lack some, though who looks for others has failed.
+    #[test]
+    fn failed_finder() {
+        let (mut child, mut recorder) = cat();
+        recorder.tree = Some(Tree::broken());
+        assert!(!recorder.census().unwrap().is_partial);
+        let mut shown = 0;
+        let end = recorder.run(&mut |_| {
+            drop(child.stdin.take());
+            shown += 1;
+            match shown < 10_000 {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        });
+        assert_eq!(end, End::Exited);
+        assert!(recorder.census().unwrap().is_partial);
+        child.wait().unwrap();
     }
 }

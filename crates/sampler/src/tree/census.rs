@@ -17,6 +17,9 @@ pub struct Census {
     pub beyond: u64,
     /// Those that live, the last time that was looked at.
     pub alive: u64,
+    /// Nobody looks for processes any more, by a defect of ours: there may be some
+    /// that were not met.
+    pub is_partial: bool,
 }
 
 /// What is known of a process.

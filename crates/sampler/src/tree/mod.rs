@@ -11,7 +11,7 @@ mod finder;
 mod node;
 
 use std::io;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,6 +78,8 @@ pub(crate) struct Tree {
     census: Arc<Mutex<Census>>,
     births: Births,
     asked: Option<Duration>,
+    /// The finder has ended though nobody asked it to: by a defect of ours.
+    is_broken: bool,
 }
 
 impl Tree {
@@ -99,7 +101,25 @@ impl Tree {
             census,
             births,
             asked: None,
+            is_broken: false,
         })
+    }
+
+    /// One whose finder has ended while somebody lived.
+    #[cfg(test)]
+    pub(crate) fn broken() -> Self {
+        let census = Census {
+            alive: 1,
+            ..Census::default()
+        };
+        Self {
+            orders: mpsc::channel().0,
+            found: mpsc::channel().1,
+            census: Arc::new(Mutex::new(census)),
+            births: Births::new(),
+            asked: None,
+            is_broken: false,
+        }
     }
 
     /// Has the tree searched if anything may have come; what was attached to
@@ -112,7 +132,19 @@ impl Tree {
                 self.order(Order::Search);
             }
         }
-        self.found.try_iter()
+        std::iter::from_fn(|| match self.found.try_recv() {
+            Ok(member) => Some(member),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                self.is_broken = true;
+                None
+            }
+        })
+    }
+
+    /// Whether somebody lives who is not sampled now but may be later.
+    pub(crate) fn may_have_more(&self) -> bool {
+        !self.is_broken && self.census().alive > 0
     }
 
     /// One has ended.
@@ -128,11 +160,15 @@ impl Tree {
     /// What was counted.
     pub(crate) fn census(&self) -> Census {
         let census = self.census.lock();
-        census.unwrap_or_else(PoisonError::into_inner).clone()
+        let census = census.unwrap_or_else(PoisonError::into_inner).clone();
+        Census {
+            is_partial: self.is_broken,
+            ..census
+        }
     }
 
     fn order(&self, order: Order) {
-        // If it has ended, nobody comes any more.
+        // If it has ended, that is found out where its answers come from.
         let _ = self.orders.send(order);
     }
 }
