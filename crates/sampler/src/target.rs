@@ -511,6 +511,10 @@ impl Target {
             if let Some(thread) = self.threads.get_mut(index) {
                 thread.stack.rest = None;
             }
+            let motion = match motion {
+                Motion::Running if rest.is_some() => Motion::Resting,
+                motion => motion,
+            };
             let unchanged = match self.is_native() {
                 true => self.read_native(index),
                 false => self.read_python(index, motion),
@@ -538,7 +542,7 @@ impl Target {
             return Ok(0);
         };
         let attempts = match motion {
-            Motion::Running => ATTEMPTS,
+            Motion::Running | Motion::Resting => ATTEMPTS,
             Motion::Stopped => 1,
         };
         let mut unchanged = python.read_stack(&*self.memory, thread, motion);

@@ -166,6 +166,9 @@ impl Steps {
 pub enum Motion {
     /// They run: a stack must be proved coherent.
     Running,
+    /// The same, but they wait: what is read is kept for as long as they do, so none
+    /// of it may be from before.
+    Resting,
     /// They are stopped, or nothing can change for another reason.
     Stopped,
 }

@@ -14,9 +14,10 @@ pub(super) struct EntryLayout {
     top: usize,
     interpreter: usize,
     lock: Option<Lock>,
-    /// The bytes that hold all of the above.
-    pub(super) first: usize,
-    pub(super) span: usize,
+    /// The bytes that lead to the stack.
+    pub(super) stack: Piece,
+    /// The bytes that tell whose the thread is and whether it holds the lock.
+    pub(super) owner: Piece,
     /// A counter in the interpreter that stands still while no code object
     /// goes or comes.
     code_counter: Option<Counter>,
@@ -37,7 +38,14 @@ struct Lock {
     value: u32,
 }
 
-/// What a thread state said.
+/// Bytes of a thread state that are copied together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    first: usize,
+    len: usize,
+}
+
+/// What a thread state said of its stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     /// The current frame, or what leads to it in 3.11 and 3.12.
@@ -45,6 +53,11 @@ pub(super) struct Entry {
     /// The newest chunk of the data stack, and where the next frame would begin.
     pub(super) chunk: RemoteAddr,
     pub(super) top: RemoteAddr,
+}
+
+/// What a thread state said of the interpreter that it belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owner {
     pub(super) interpreter: RemoteAddr,
     pub(super) holds_gil: Option<bool>,
 }
@@ -55,6 +68,23 @@ const ATTACHED: u32 = 1;
 
 /// The widest counter.
 pub(super) const COUNTER_BYTES: usize = 8;
+
+impl Piece {
+    /// The bytes that hold the pointers at these offsets.
+    fn of(offsets: impl Iterator<Item = usize> + Clone) -> Self {
+        let first = offsets.clone().min().unwrap_or_default();
+        let last = offsets.max().unwrap_or_default();
+        Self {
+            first,
+            len: last + 8 - first,
+        }
+    }
+
+    /// Where it is in the thread state at `thread`, and its length.
+    pub(super) fn at(self, thread: RemoteAddr) -> (RemoteAddr, usize) {
+        (thread.offset(self.first as u64), self.len)
+    }
+}
 
 impl EntryLayout {
     pub(super) fn new(layout: &Layout) -> Result<Self, MissingField> {
@@ -77,10 +107,6 @@ impl EntryLayout {
                 .map(lock(1))
                 .or(layout.get(Field::TstateState).map(lock(ATTACHED))),
         };
-        let fields = [frame, chunk, top, interpreter];
-        let fields = fields.into_iter().chain(lock.map(|lock| lock.offset));
-        let first = fields.clone().min().unwrap_or(frame);
-        let last = fields.max().unwrap_or(frame);
         // Incremented before a code object is freed (`code_dealloc`,
         // `Objects/codeobject.c`, from 3.14 on); in 3.13 each new one takes its
         // version from a counter (`init_code`, same file).
@@ -94,39 +120,40 @@ impl EntryLayout {
             top,
             interpreter,
             lock,
-            first,
-            span: last + 8 - first,
+            stack: Piece::of([frame, chunk, top].into_iter()),
+            owner: Piece::of(
+                [interpreter]
+                    .into_iter()
+                    .chain(lock.map(|lock| lock.offset)),
+            ),
             code_counter: freed.map(counter(true)).or(made.map(counter(false))),
         })
     }
 
-    /// Has the bytes reach to the end of a thread state of this size.
+    /// Has what leads to the stack reach to the end of a thread state of this size.
     pub(super) fn widen(&mut self, size: usize) {
-        self.span = self.span.max(size.saturating_sub(self.first));
+        let stack = &mut self.stack;
+        stack.len = stack.len.max(size.saturating_sub(stack.first));
     }
 
-    /// How much of the bytes lies before the current frame. In some of it
-    /// (`py_recursion_remaining`) the thread counts its calls: it waits with its next
-    /// call or return until it has that memory back once it has been copied, so what
-    /// is copied after it is the moment before a call too often.
-    pub(super) fn before_frame(&self) -> usize {
-        match self.through {
-            Some(_) => 0,
-            None => self.frame - self.first,
-        }
-    }
-
-    /// Decodes the bytes from [`first`](Self::first) on.
+    /// Decodes the piece that leads to the stack.
     pub(super) fn decode(&self, bytes: &[u8]) -> Option<Entry> {
         let view = Bytes(bytes);
-        let at = |offset: usize| view.ptr(offset - self.first);
+        let at = |offset: usize| view.ptr(offset - self.stack.first);
         Some(Entry {
             frame: at(self.frame)?,
             chunk: at(self.chunk)?,
             top: at(self.top)?,
-            interpreter: at(self.interpreter)?,
+        })
+    }
+
+    /// Decodes the piece that tells whose the thread is.
+    pub(super) fn decode_owner(&self, bytes: &[u8]) -> Option<Owner> {
+        let view = Bytes(bytes);
+        Some(Owner {
+            interpreter: view.ptr(self.interpreter - self.owner.first)?,
             holds_gil: match self.lock {
-                Some(lock) => Some(view.u32(lock.offset - self.first)? == lock.value),
+                Some(lock) => Some(view.u32(lock.offset - self.owner.first)? == lock.value),
                 None => None,
             },
         })

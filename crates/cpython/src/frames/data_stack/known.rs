@@ -5,6 +5,7 @@ use firefinch_memory::RemoteAddr;
 use super::cells::Cells;
 use super::debts::Debts;
 use super::entered::Entered;
+use super::entry::Owner;
 use super::pace::Pace;
 use super::resumers::Resumers;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
@@ -15,7 +16,9 @@ use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 pub(super) struct Known {
     /// Where the current frame is kept, in 3.11 and 3.12.
     pub(super) cells: Cells,
-    pub(super) interpreter: RemoteAddr,
+    /// Whose the thread is, and when that was read if that is to be trusted.
+    pub(super) owner: Owner,
+    pub(super) owner_at: Option<Instant>,
     /// Its oldest loop was begun by a frame in the thread state.
     pub(super) based: bool,
     /// The oldest frame of the last stack that was followed to its end.
@@ -228,6 +231,7 @@ impl Known {
         self.chunks.clear();
         self.outside.clear();
         self.links.clear();
+        self.owner_at = None;
         self.codes = None;
         self.cells = Cells::default();
     }
