@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use firefinch_memory::{Memory, Range, ReadError, ReadErrorKind, RemoteAddr};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd;
+use smallvec::SmallVec;
 
 use crate::{AccessError, Backing, Errno, Mapping, Pid, Process, Step, Tid};
 
@@ -18,6 +19,9 @@ pub enum Method {
     /// `process_vm_readv`.
     ProcessVmReadv,
 }
+
+/// Ranges that are read together, mostly.
+const FEW: usize = 8;
 
 /// What reading has cost so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -227,9 +231,9 @@ impl ProcessMemory {
 
     /// One call for up to 1,024 ranges; how many leading ones it filled.
     fn vm_scattered(&self, ranges: &mut [Range<'_>]) -> usize {
-        let mut lens = Vec::with_capacity(ranges.len());
-        let mut remote = Vec::with_capacity(ranges.len());
-        let mut local = Vec::with_capacity(ranges.len());
+        let mut lens: SmallVec<[usize; FEW]> = SmallVec::new();
+        let mut remote: SmallVec<[RemoteIoVec; FEW]> = SmallVec::new();
+        let mut local: SmallVec<[IoSliceMut<'_>; FEW]> = SmallVec::new();
         for range in ranges.iter_mut() {
             let Ok(base) = usize::try_from(range.addr.get()) else {
                 break;

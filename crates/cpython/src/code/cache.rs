@@ -140,7 +140,7 @@ impl CodeCache {
         let proof = self
             .refresh(memory, &stack.frames, stack.codes)
             .inspect_err(|_| *resolved = Resolved::default())?;
-        resolved.proof = Some(proof);
+        resolved.proof = proof;
         let holds = |(frame, place): &(&RawFrame, &Place)| {
             let entry = self.entries.get(&frame.code);
             entry.is_some_and(|entry| Arc::ptr_eq(&entry.code, &place.code))
@@ -160,36 +160,39 @@ impl CodeCache {
     }
 
     /// Makes the entries of all these frames match the target's memory now;
-    /// the proof of the one that was looked at longest ago.
+    /// the proof of the one that was looked at longest ago, if there is any.
     fn refresh(
         &mut self,
         memory: &dyn Memory,
         frames: &[RawFrame],
         counter: Option<CodeCounter>,
-    ) -> Result<Proof, CodeError> {
-        let now = Proof {
-            codes: counter,
-            at: Instant::now(),
-        };
-        let mut proof = now;
+    ) -> Result<Option<Proof>, CodeError> {
+        let mut oldest: Option<Instant> = None;
         let mut codes = Vec::new();
         for frame in frames {
             match self.entries.get(&frame.code).map(|entry| entry.proof) {
-                Some(known) if known.holds(counter) => proof.at = proof.at.min(known.at),
+                Some(known) if known.holds(counter) => {
+                    oldest = Some(oldest.map_or(known.at, |at| at.min(known.at)));
+                }
                 _ => codes.push(frame.code),
             }
         }
         if !codes.is_empty() {
             codes.sort_unstable();
             codes.dedup();
+            let now = Proof {
+                codes: counter,
+                at: Instant::now(),
+            };
             self.compare(memory, &codes, now)?;
+            oldest = oldest.or(Some(now.at));
         }
         let copied =
             |frame: &&RawFrame| matches!(frame.position, Position::Instruction(_, n) if n > 0);
         for frame in frames.iter().filter(copied) {
             self.refresh_copies(memory, frame)?;
         }
-        Ok(proof)
+        Ok(oldest.map(|at| Proof { codes: counter, at }))
     }
 
     /// Reads where the copies of a code object's bytecode are, if `frame`

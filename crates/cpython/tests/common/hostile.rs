@@ -274,7 +274,7 @@ fn decode_runtime(
                 assert!(resolved.places().iter().rev().eq(&places));
                 truth.check_codes(&stack.frames, &places);
                 match motion {
-                    Motion::Running => decoded.running += 1,
+                    Motion::Running | Motion::Resting => decoded.running += 1,
                     Motion::Stopped => {
                         let frames = stack.frames.into_iter().zip(places).collect();
                         decoded.stacks.insert(thread.state, frames);

@@ -245,6 +245,8 @@ enum SizeLayout {
 /// Words; a function with more locals and stack than this is no function.
 const MAX_FRAME: u64 = 1 << 21;
 
+/// No function has more bytecode, in bytes.
+const MAX_BYTECODE: u64 = 1 << 28;
 /// Bytes of a code unit (`_Py_CODEUNIT`).
 const CODE_UNIT: u64 = 2;
 /// The code between a class and its constructor, `_Py_InitCleanup`
@@ -305,6 +307,16 @@ impl Shapes {
         let (_, code) = self.by_first.range(..=at).next_back()?;
         let shape = self.known.get(code)?;
         shape.has(position).then_some(*code)
+    }
+
+    /// Whether a frame stands where it can if that is its code object.
+    pub(super) fn may_have(&self, frame: &RawFrame) -> bool {
+        let Position::Instruction(at, 0) = frame.position else {
+            return true;
+        };
+        let first = frame.code.offset(self.bytecode as u64);
+        let offset = at.offset(CODE_UNIT).checked_sub(first);
+        offset.is_some_and(|offset| offset <= MAX_BYTECODE)
     }
 
     /// Whether there is a code object at `code`.

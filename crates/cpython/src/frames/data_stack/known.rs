@@ -8,6 +8,7 @@ use super::entered::Entered;
 use super::entry::Owner;
 use super::pace::Pace;
 use super::resumers::Resumers;
+use super::trail::Trail;
 use crate::frames::{CodeCounter, RawFrame, TRUSTED};
 
 /// Where a thread's stack was found last time, which is what the next look
@@ -31,6 +32,10 @@ pub(super) struct Known {
     slack: u32,
     outside: Vec<Outside>,
     links: Vec<Link>,
+    /// What the last stack that was followed had below its newest frames.
+    pub(super) trail: Trail,
+    /// Whether a generator was ever met.
+    has_generators: bool,
     /// The interpreter's count of code objects, and when it was read.
     pub(super) codes: Option<(CodeCounter, Instant)>,
     /// The last stack that was believed, newest frame first.
@@ -213,9 +218,13 @@ impl Known {
         }
     }
 
-    /// Whether frames were met lately that lie in no chunk.
-    pub(super) fn has_outside(&self) -> bool {
-        !self.outside.is_empty()
+    /// A generator's frame was met.
+    pub(super) fn meet_generator(&mut self) {
+        self.has_generators = true;
+    }
+
+    pub(super) fn has_generators(&self) -> bool {
+        self.has_generators
     }
 
     /// A whole stack was followed: what was not met for a while is not copied again.
@@ -258,8 +267,13 @@ impl Known {
 
 impl Link {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < TRUSTED
+        is_fresh(self.at, now)
     }
+}
+
+/// Whether what was read then is still believed.
+pub(super) fn is_fresh(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < TRUSTED
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::ops::Range as Span;
 
 use firefinch_memory::{Memory, Range, ReadError, RemoteAddr};
+use smallvec::SmallVec;
 
 /// Pieces of the target's memory, copied by one call where that is possible.
 ///
@@ -68,7 +69,7 @@ impl Look {
         }
         self.bytes.resize(end, 0);
         let mut rest = self.bytes.as_mut_slice();
-        let mut ranges = Vec::with_capacity(self.parts.len() + self.begins.len());
+        let mut ranges: SmallVec<[Range<'_>; 8]> = SmallVec::new();
         let begins = &self.begins;
         let begin = |index: usize, len: usize| {
             let begin = begins.iter().find(|(piece, _)| *piece == index);
@@ -137,6 +138,16 @@ impl Look {
             self.found.set(index);
             Some(bytes)
         })
+    }
+
+    /// The piece that begins at `addr`, if it was copied once.
+    pub(super) fn piece(&self, addr: RemoteAddr) -> Option<&[u8]> {
+        let mut parts = self.parts.iter().filter(|part| part.start == addr);
+        let part = parts.next()?;
+        match parts.next() {
+            None => self.bytes.get(part.at.clone()),
+            Some(_) => None,
+        }
     }
 
     /// The same, as it was copied for the second time.

@@ -74,10 +74,12 @@ mod loops;
 mod lost;
 mod newest;
 mod pace;
+mod path;
 mod place;
 mod proof;
 mod resumers;
 mod settle;
+mod trail;
 mod walk;
 
 use std::time::Instant;
@@ -88,12 +90,12 @@ use hashbrown::HashMap;
 use super::c_frames::CFrames;
 use super::edges::Calls;
 use super::program::Program;
-use super::{CodeCounter, MAX_FRAMES, Motion, RawFrame, RawStack, StackError, TRUSTED};
+use super::{CodeCounter, MAX_FRAMES, Motion, RawFrame, RawStack, StackError};
 use crate::layout::{Field, Layout, MissingField};
 use cells::CELL;
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{FrameLayout, Instructions, Shapes};
-use known::Known;
+use known::{Known, is_fresh};
 pub(super) use look::Look;
 use loops::Loops;
 use pace::Speed;
@@ -110,7 +112,7 @@ pub(super) struct DataStack {
     call_sites: Instructions,
     calls: Calls,
     program: Program,
-    threads: HashMap<RemoteAddr, Known>,
+    threads: HashMap<RemoteAddr, Box<Known>>,
     look: Look,
     proof: Look,
     /// Looks that may still be taken to prove calls for this sample.
@@ -319,7 +321,7 @@ impl DataStack {
         let mut late = false;
         let mut turn = 0;
         let now = Instant::now();
-        let fresh = |at: Instant| now.saturating_duration_since(at) < TRUSTED;
+        let fresh = |at: Instant| is_fresh(at, now);
         loop {
             turn += 1;
             self.plan.clear();

@@ -160,7 +160,13 @@ impl DataStack {
         let above = self.frame.decode(addr, bytes)?;
         let lies = above.in_chunk && !above.is_cleared();
         let makes = |shape: Shape| shape.generator;
-        (lies && !self.shapes.get(memory, above.frame.code).is_some_and(makes)).then_some(above)
+        // What is no frame at all is not looked at each time.
+        let makes_one = self.shapes.may_have(&above.frame)
+            && self
+                .shapes
+                .get(memory, above.frame.code)
+                .is_some_and(makes);
+        (lies && !makes_one).then_some(above)
     }
 
     /// Whether a frame waits for what it called, to 3.13: a frame that executes

@@ -5,7 +5,7 @@ use firefinch_memory::Memory;
 
 use super::DataStack;
 use super::known::Known;
-use super::walk::Chain;
+use super::path::Chain;
 use crate::frames::{Position, RawFrame};
 
 /// Whether the callers of a stack stand where they called from.
@@ -19,6 +19,11 @@ pub(super) enum Placed {
 }
 
 impl DataStack {
+    /// Whether every call of a stack is known, and so its caller's place.
+    pub(super) fn knows_all(&self, known: &Known, frames: &[RawFrame]) -> bool {
+        self.calls.know(frames, known.unchanged(frames))
+    }
+
     /// Makes every caller stand where it called from.
     pub(super) fn place_all(
         &mut self,
@@ -27,8 +32,7 @@ impl DataStack {
         chain: &Chain,
         frames: &mut [RawFrame],
     ) -> Placed {
-        let unchanged = known.unchanged(frames);
-        if self.calls.know(frames, unchanged) {
+        if self.knows_all(known, frames) {
             return Placed::All;
         }
         let mut placed = Placed::All;

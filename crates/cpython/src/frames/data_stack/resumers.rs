@@ -48,7 +48,7 @@ impl Known {
     /// of each level are alike, and come in each other's place: nothing is
     /// remembered of them.
     pub(super) fn meet_resumers(&mut self, frames: &[RawFrame]) {
-        if !self.has_outside() {
+        if !self.has_generators() {
             return;
         }
         let pairs = frames.iter().zip(frames.iter().skip(1)).take(NEWEST);

@@ -6,8 +6,8 @@ use super::known::Known;
 use super::loops::Loops;
 use super::newest::Fit;
 use super::pace::Speed;
+use super::path::Chain;
 use super::place::Placed;
-use super::walk::Chain;
 use super::{DataStack, Seen};
 use crate::frames::{RawFrame, RawStack, StackError};
 
@@ -40,8 +40,7 @@ impl DataStack {
             _ => Err(StackError::Torn),
         };
         match found {
-            Ok((fit, chain)) => {
-                let mut stack = seen.stack(chain.frames.clone(), &self.loops);
+            Ok((fit, mut chain)) => {
                 if fit == Fit::Below {
                     self.meet_entered(memory, known, seen.current);
                 }
@@ -53,7 +52,16 @@ impl DataStack {
                 {
                     return Ok(deeper);
                 }
-                let placed = self.place_all(memory, known, &chain, &mut stack.frames);
+                let are_known = self.knows_all(known, &chain.frames);
+                let frames = match are_known {
+                    true => std::mem::take(&mut chain.frames),
+                    false => chain.frames.clone(),
+                };
+                let mut stack = seen.stack(frames, &self.loops);
+                let placed = match are_known {
+                    true => Placed::All,
+                    false => self.place_all(memory, known, &chain, &mut stack.frames),
+                };
                 if placed == Placed::All {
                     // Without a mark of those that execute, one that stands at its
                     // return has mostly left.

@@ -2,8 +2,10 @@
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
-use super::frame::{Decoded, Instructions};
+use super::frame::Decoded;
 use super::known::{Known, Link, MAX_CHUNK};
+use super::path::{Chain, Path};
+use super::trail::Trail;
 use super::{DataStack, MAX_THREAD_STATE, Seen};
 use crate::frames::{RawFrame, StackError, Steps};
 
@@ -12,47 +14,11 @@ const MOVING: usize = 4;
 /// Of so many newest frames the loop may have ended meanwhile. Looking for a caller
 /// takes as long as the stack is deep, so a hostile one may not ask for it each time.
 const ENDED: usize = 64;
+/// The rest of a stack is kept anew when more than so many frames of the next had to
+/// be followed.
+const RENEWED: usize = 16;
 /// Chunks of one thread: more than [`crate::MAX_FRAMES`] frames fill.
 const MAX_CHUNKS: usize = 1 << 13;
-
-/// Frames that lead from one to the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chain {
-    /// Newest first.
-    pub(super) frames: Vec<RawFrame>,
-    /// A bit for each of the newest frames that had returned when it was copied,
-    /// or whose caller had gone on.
-    moved: u64,
-    /// A bit for each of them that its caller has called in its own loop.
-    inlined: u64,
-}
-
-impl Chain {
-    /// Whether all frames were alive in the copy.
-    pub(super) fn stands(&self) -> bool {
-        self.moved == 0
-    }
-
-    /// Whether the caller of this frame may not stand where it called from.
-    pub(super) fn has_moved(&self, callee: usize) -> bool {
-        self.moved & bit(callee) != 0
-    }
-
-    /// The newest frame may have returned when it was copied.
-    pub(super) fn doubt_newest(&mut self) {
-        self.moved |= bit(0);
-    }
-
-    /// Whether the caller of this frame has called it in its own loop.
-    pub(super) fn is_inlined(&self, callee: usize) -> bool {
-        self.inlined & bit(callee) != 0
-    }
-}
-
-/// The last one stands for all that are further from the newest.
-fn bit(index: usize) -> u64 {
-    1 << index.min(63)
-}
 
 impl DataStack {
     /// Follows `previous` from a frame to the oldest.
@@ -63,8 +29,10 @@ impl DataStack {
         seen: Seen,
         newest: RemoteAddr,
     ) -> Result<Chain, StackError> {
-        let (mut moved, mut inlined) = (0, 0);
-        let mut frames = Vec::with_capacity(known.believed.len() + 4);
+        let mut path = Path::new(known.believed.len());
+        let mut trail = std::mem::take(&mut known.trail);
+        // How much of the newest chunk is as it was, once that is asked.
+        let mut same = None;
         self.loops.clear();
         let mut addr = newest;
         let mut callee: Option<Decoded> = None;
@@ -81,9 +49,34 @@ impl DataStack {
         while !addr.is_null() {
             steps.count(addr)?;
             oldest = addr;
-            if let Some(link) = known.link(addr, frames.last(), seen.at) {
+            if path.frames.len() > MOVING
+                && (between.is_none() && expected.is_none() && resumed.is_none())
+                && let Some(callee) = callee.filter(|callee| callee.in_chunk)
+                && !self.loops.wanted()
+            {
+                let same = *same.get_or_insert_with(|| {
+                    let bytes = self.look.piece(seen.chunk);
+                    trail.same(seen.chunk, bytes.unwrap_or_default())
+                });
+                let rest = trail.rest(addr, self.frame.span, same, seen.at);
+                if let Some(rest) = rest.filter(|rest| !(callee.shares_loop() && rest.executes())) {
+                    let followed = path.frames.len();
+                    path.end_with(&callee, rest);
+                    for passed in rest.passed {
+                        known.meet_outside(passed.addr);
+                    }
+                    if followed > RENEWED {
+                        self.keep_trail(&mut trail, &path, seen);
+                    }
+                    known.trail = trail;
+                    return Ok(path.chain());
+                }
+            }
+            if let Some(link) = known.link(addr, path.frames.last(), seen.at) {
                 known.meet_outside(addr);
-                self.loops.meet_entry(frames.len(), addr, link.previous);
+                path.pass(addr, link.at);
+                self.loops
+                    .meet_entry(path.frames.len(), addr, link.previous);
                 expected = Some(link.caller);
                 callee = None;
                 addr = link.previous;
@@ -95,10 +88,10 @@ impl DataStack {
                 && known.was_link(addr)
                 && !decoded.is_ok_and(|decoded| decoded.internal)
                 && !self.loops.wanted()
-                && frames.len() < ENDED
+                && path.frames.len() < ENDED
             {
                 // The loop has ended since, and something else is there.
-                moved |= bit(frames.len().saturating_sub(1));
+                path.newest_moved();
                 let below = self.below(memory, known, seen, under.frame.addr);
                 addr = below.ok_or(StackError::Garbage(addr))?;
                 callee = None;
@@ -114,6 +107,9 @@ impl DataStack {
             if floats {
                 known.meet_outside(addr);
             }
+            if floats && !decoded.internal {
+                known.meet_generator();
+            }
             if resumed
                 .take()
                 .is_some_and(|code| code != decoded.frame.code)
@@ -125,8 +121,8 @@ impl DataStack {
             if floats && !decoded.internal && decoded.previous.is_null() {
                 let resumer = known.resumers.of(&decoded.frame);
                 let resumer = resumer.ok_or(StackError::Garbage(addr))?;
-                moved |= bit(frames.len());
-                frames.push(decoded.frame);
+                path.push(&decoded);
+                path.newest_moved();
                 in_chunk = false;
                 (addr, resumed) = (resumer.addr, Some(resumer.code));
                 (callee, between, expected) = (None, None, None);
@@ -134,28 +130,23 @@ impl DataStack {
             }
             // A frame that executes, or returns, has nobody in its own loop above
             // it any more. (Far from the newest nothing moves.)
-            let index = frames.len();
-            let is_below = callee.is_some_and(|callee| callee.shares_loop());
-            let at_end = |returns: &mut Instructions| {
-                index <= MOVING && returns.is_at(memory, &decoded.frame)
-            };
-            if is_below {
-                inlined |= bit(index.saturating_sub(1));
-            }
-            if is_below && (decoded.executing || at_end(&mut self.returns)) {
-                moved |= bit(index.saturating_sub(1));
-            }
-            if decoded.popped {
-                moved |= bit(index);
+            if callee.is_some_and(|callee| callee.shares_loop()) && !decoded.internal {
+                path.newest_is_inlined();
+                let is_near = path.frames.len() <= MOVING;
+                if decoded.executing || (is_near && self.returns.is_at(memory, &decoded.frame)) {
+                    path.newest_moved();
+                }
             }
             if decoded.helper {
                 // Nobody wrote it.
             } else if decoded.internal {
-                self.loops.meet_entry(frames.len(), addr, decoded.previous);
+                path.pass(addr, seen.at);
+                self.loops
+                    .meet_entry(path.frames.len(), addr, decoded.previous);
                 between = Some(Link {
                     addr,
                     previous: decoded.previous,
-                    callee: frames.last().copied(),
+                    callee: path.frames.last().copied(),
                     caller: None,
                     at: seen.at,
                 });
@@ -172,15 +163,42 @@ impl DataStack {
                     let caller = Some(decoded.frame);
                     known.meet_link(Link { caller, ..link });
                 }
-                frames.push(decoded.frame);
+                path.push(&decoded);
                 in_chunk = decoded.in_chunk;
                 if decoded.entry {
-                    self.loops.meet_oldest(frames.len());
+                    self.loops.meet_oldest(path.frames.len());
                 }
             }
             callee = Some(decoded);
             addr = decoded.previous;
         }
+        let root = path.frames.last().map(|root| (root.addr, in_chunk));
+        self.is_whole(memory, known, seen, (newest, oldest), root)?;
+        if let Some(link) = between {
+            known.meet_link(link);
+        }
+        self.loops.end(path.frames.len());
+        self.keep_trail(&mut trail, &path, seen);
+        known.trail = trail;
+        Ok(path.chain())
+    }
+
+    /// Keeps what lies below the newest frames of a path for the next one.
+    fn keep_trail(&self, trail: &mut Trail, path: &Path, seen: Seen) {
+        let bytes = self.look.piece(seen.chunk).unwrap_or_default();
+        trail.keep(path.below(MOVING + 1), self.frame.span, (seen.chunk, bytes));
+    }
+
+    /// Whether a path has led to where stacks end: the frame at `root`, in the data
+    /// stack or not, is the oldest one, and what was passed last is at `oldest`.
+    fn is_whole(
+        &self,
+        memory: &dyn Memory,
+        known: &mut Known,
+        seen: Seen,
+        (newest, oldest): (RemoteAddr, RemoteAddr),
+        root: Option<(RemoteAddr, bool)>,
+    ) -> Result<(), StackError> {
         // One that is just being made names no caller either; but what has begun in
         // the thread state, from 3.15 on, ends there.
         let inside = oldest.checked_sub(seen.thread);
@@ -190,27 +208,18 @@ impl DataStack {
             return Err(StackError::Garbage(oldest));
         }
         known.based = inside;
-        if frames.is_empty() && !inside && !newest.is_null() {
-            return Err(StackError::Garbage(newest));
-        }
-        if let Some(root) = frames.last()
-            && root.addr != known.root
-        {
-            // What was read of a loop that just begins leads nowhere as well.
-            if in_chunk && !self.is_bottom(memory, seen, root.addr) {
-                return Err(StackError::Garbage(root.addr));
+        match root {
+            None if !inside && !newest.is_null() => return Err(StackError::Garbage(newest)),
+            Some((root, in_chunk)) if root != known.root => {
+                // What was read of a loop that just begins leads nowhere as well.
+                if in_chunk && !self.is_bottom(memory, seen, root) {
+                    return Err(StackError::Garbage(root));
+                }
+                known.root = root;
             }
-            known.root = root.addr;
+            _ => {}
         }
-        if let Some(link) = between {
-            known.meet_link(link);
-        }
-        self.loops.end(frames.len());
-        Ok(Chain {
-            frames,
-            moved,
-            inlined,
-        })
+        Ok(())
     }
 
     /// The frame at `addr`, as the last look copied it, or copied now, with its

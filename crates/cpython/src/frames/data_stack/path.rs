@@ -1,0 +1,132 @@
+//! What was passed on the way from the newest frame of a stack to the oldest.
+
+use std::time::Instant;
+
+use firefinch_memory::RemoteAddr;
+use smallvec::SmallVec;
+
+use super::frame::Decoded;
+use super::trail::{Mark, Passed, Rest};
+use crate::frames::RawFrame;
+
+/// Frames that lead from one to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// Newest first.
+    pub(super) frames: Vec<RawFrame>,
+    /// A bit for each of the newest frames that had returned when it was copied,
+    /// or whose caller had gone on.
+    moved: u64,
+    /// A bit for each of them that its caller has called in its own loop.
+    inlined: u64,
+}
+
+impl Chain {
+    /// Whether all frames were alive in the copy.
+    pub(super) fn stands(&self) -> bool {
+        self.moved == 0
+    }
+
+    /// Whether the caller of this frame may not stand where it called from.
+    pub(super) fn has_moved(&self, callee: usize) -> bool {
+        self.moved & bit(callee) != 0
+    }
+
+    /// The newest frame may have returned when it was copied.
+    pub(super) fn doubt_newest(&mut self) {
+        self.moved |= bit(0);
+    }
+
+    /// Whether the caller of this frame has called it in its own loop.
+    pub(super) fn is_inlined(&self, callee: usize) -> bool {
+        self.inlined & bit(callee) != 0
+    }
+}
+
+/// The same while it is made.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// Newest first.
+    pub(super) frames: Vec<RawFrame>,
+    marks: SmallVec<[Mark; 64]>,
+    passed: SmallVec<[Passed; 4]>,
+    moved: u64,
+}
+
+/// The last one stands for all that are further from the newest.
+fn bit(index: usize) -> u64 {
+    1 << index.min(63)
+}
+
+impl Path {
+    /// For about so many frames.
+    pub(super) fn new(frames: usize) -> Self {
+        Self {
+            frames: Vec::with_capacity(frames + 4),
+            marks: SmallVec::new(),
+            passed: SmallVec::new(),
+            moved: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, decoded: &Decoded) {
+        if decoded.popped {
+            self.moved |= bit(self.frames.len());
+        }
+        self.frames.push(decoded.frame);
+        self.marks.push(Mark {
+            executing: decoded.executing,
+            inlined: false,
+        });
+    }
+
+    /// The frame that was pushed last had returned when it was copied, or its caller
+    /// had gone on.
+    pub(super) fn newest_moved(&mut self) {
+        self.moved |= bit(self.frames.len().saturating_sub(1));
+    }
+
+    /// The caller of the frame that was pushed last has called it in its own loop.
+    pub(super) fn newest_is_inlined(&mut self) {
+        if let Some(mark) = self.marks.last_mut() {
+            mark.inlined = true;
+        }
+    }
+
+    /// Passes one of the interpreter's own frames, which was read then.
+    pub(super) fn pass(&mut self, addr: RemoteAddr, at: Instant) {
+        if let Some(callee) = self.frames.last() {
+            let callee = callee.addr;
+            self.passed.push(Passed { addr, callee, at });
+        }
+    }
+
+    /// Ends it with what is known to lie below `callee`.
+    pub(super) fn end_with(&mut self, callee: &Decoded, rest: Rest<'_>) {
+        if callee.shares_loop() {
+            self.newest_is_inlined();
+        }
+        self.frames.extend_from_slice(rest.frames);
+        self.marks.extend_from_slice(rest.marks);
+        self.passed.extend_from_slice(rest.passed);
+    }
+
+    /// What lies below the newest frames, so many of them.
+    pub(super) fn below(&self, newest: usize) -> Rest<'_> {
+        Rest {
+            frames: self.frames.get(newest..).unwrap_or_default(),
+            marks: self.marks.get(newest..).unwrap_or_default(),
+            passed: &self.passed,
+        }
+    }
+
+    pub(super) fn chain(self) -> Chain {
+        let inlined = self.marks.iter().enumerate();
+        let inlined = inlined.filter(|(_, mark)| mark.inlined);
+        Chain {
+            inlined: inlined.fold(0, |all, (index, _)| all | bit(index)),
+            frames: self.frames,
+            moved: self.moved,
+        }
+    }
+}
