@@ -202,6 +202,21 @@ fn unnamed() {
     });
 }
 
+/// Nor of methods that operators and constructors call, at the lines of those, nor of
+/// generator expressions that C goes through.
+#[test]
+fn operators() {
+    const CALLS: Churn = Churn {
+        program: "operator_calls.py",
+        levels: &["__init__", "__and__", "__getitem__", "<genexpr>"],
+        tolerated: 0.02,
+    };
+    let is_old = |python: &Interpreter| python.minor() < (3, 11);
+    for_every_that("oracle-operators", is_old, |python| {
+        assert_shares(python, &CALLS);
+    });
+}
+
 /// Nor where the caller is a module with more constants than a function ever has: its
 /// calls are plain to see, too.
 #[test]

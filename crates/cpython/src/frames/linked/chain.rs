@@ -1,7 +1,7 @@
 //! One look at a chain of frames: read with as few calls as can be.
 
 use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::frames::{Position, RawFrame, StackError, Steps};
 use crate::layout::{Field, Layout, MissingField};
@@ -29,6 +29,8 @@ pub(super) struct Chain {
     /// The code that each frame was seen with, and how often if it was one only.
     owners: HashMap<RemoteAddr, (RemoteAddr, Option<u32>)>,
     copies: Copies,
+    /// What the last look has met, newest frame first, whether it came to an end or not.
+    walked: Vec<Seen>,
     proof: Vec<u8>,
 }
 
@@ -59,6 +61,8 @@ const MAX_CALLERS: usize = 1 << 16;
 const MAX_THREADS: usize = 1 << 12;
 /// Functions that call each other in turn are rarely more than these.
 const MAX_CYCLE: usize = 16;
+/// Frames without a callee in one copy: hardly more than one runs, others have gone on.
+const MAX_NEWEST: usize = 16;
 const PAGE: u64 = 4096;
 
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +150,7 @@ impl Chain {
             last: HashMap::new(),
             owners: HashMap::new(),
             copies: Copies::default(),
+            walked: Vec::new(),
             proof: Vec::new(),
         })
     }
@@ -161,6 +166,7 @@ impl Chain {
         let span = self.fields.span;
         let head = thread.offset(self.thread_frame as u64);
         let expected = self.last.get(&thread).map_or(&[][..], Vec::as_slice);
+        self.walked.clear();
         self.copies.begin();
         self.copies.fetch(memory, Some(head), expected, span);
         let newest = match self.copies.get(head, 8) {
@@ -184,10 +190,44 @@ impl Chain {
             let garbage = StackError::Garbage(addr);
             let (seen, caller) = self.fields.decode(addr, bytes).ok_or(garbage)?;
             chain.push(seen);
+            self.walked.push(seen);
             addr = self.caller(memory, &seen, caller);
         }
         self.remember(thread, &chain);
         Ok(chain)
+    }
+
+    /// What the last look has met, newest frame first, whether it came to an end or not.
+    pub(super) fn walked(&self) -> &[Seen] {
+        &self.walked
+    }
+
+    /// The longest chain of frames that were executing when the last look copied them,
+    /// newest first, down to one without a caller: whoever the thread ran a moment before.
+    pub(super) fn executing(&self) -> Vec<Seen> {
+        let mut all = HashMap::with_capacity(self.copies.starts.len());
+        let known = self.copies.starts.keys();
+        for addr in known.filter(|addr| self.owners.contains_key(*addr)) {
+            let bytes = self.copies.get(*addr, self.fields.span);
+            if let Some((seen, back)) = bytes.and_then(|bytes| self.fields.decode(*addr, bytes))
+                && seen.lives
+            {
+                all.insert(*addr, (seen, back));
+            }
+        }
+        let callers: HashSet<_> = all.values().map(|(_, back)| *back).collect();
+        let newest = all.keys().filter(|addr| !callers.contains(*addr));
+        let chains = newest.take(MAX_NEWEST).filter_map(|newest| {
+            let mut chain = Vec::new();
+            let mut addr = *newest;
+            while !addr.is_null() && chain.len() < all.len() {
+                let (seen, back) = all.get(&addr)?;
+                chain.push(*seen);
+                addr = *back;
+            }
+            addr.is_null().then_some(chain)
+        });
+        chains.max_by_key(Vec::len).unwrap_or_default()
     }
 
     /// The caller of a frame, whose `f_back` says `back`.

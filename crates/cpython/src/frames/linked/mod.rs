@@ -18,11 +18,14 @@
 //!   callees are found by name. A caller that stands at none of them has moved
 //!   on and is put back to the place that it must have come from: the only one
 //!   there is, or the last one before it with no jump between.
-//! - *Calls without a name*, by operators, iterators, decorators, or from C, are
+//! - *Calls without a name*, by iterators, decorators, or from C, are
 //!   believed when they stood still in a row of looks, or when they are the
-//!   usual ones among those caught in the act ([`Habits`]).
+//!   usual ones among those caught in the act ([`Habits`]). Methods like `__and__` are
+//!   called by few instructions, generator expressions by the call behind the one that
+//!   made them: these are places as named calls are.
 //!
-//! A chain that cannot be settled so is read again from its newest frame,
+//! The newest frames of a chain that cannot be settled so are put on what was executing
+//! when it was copied, if that is known to call them (`join`). Else it is read again,
 //! a bounded number of times.
 
 mod chain;
@@ -33,7 +36,7 @@ mod tests;
 use firefinch_memory::{Memory, RemoteAddr};
 
 use super::c_frames::{CFrame, CFrames};
-use super::program::Program;
+use super::program::{Code, Program};
 use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
 use chain::{Chain, Order, Seen};
@@ -52,6 +55,8 @@ pub(super) struct Linked {
 
 /// How often a chain that moves is read again.
 const LOOKS: usize = 16;
+/// Frames that have returned between the first of a copy and its last.
+const MAX_RETURNED: usize = 4;
 /// How often calls alone are looked at for one sample, and how often each.
 const PROOFS: usize = 32;
 const TRIES: usize = 8;
@@ -90,36 +95,114 @@ impl Linked {
         // The caches are cold at first, and a cold look takes several times as long.
         let _ = self.chain.look(memory, thread);
         for _ in 0..LOOKS {
-            let seen = match self.chain.look(memory, thread) {
-                Ok(seen) => seen,
+            let known = match self.chain.look(memory, thread) {
+                Ok(seen) => {
+                    failure = StackError::Torn;
+                    self.habits.count(&seen);
+                    self.settled(memory, seen, &mut proofs)
+                }
                 Err(error) => {
                     failure = error;
-                    continue;
+                    None
                 }
             };
-            failure = StackError::Torn;
-            self.habits.count(&seen);
-            if seen
-                .last()
-                .is_some_and(|oldest| !self.is_root(memory, oldest))
-            {
-                continue;
-            }
-            let mut settled = seen.clone();
-            let known = self.settle(memory, &mut settled) || {
-                // To look again until a stack can be told would show what can be.
-                self.prove(memory, &seen, &mut proofs);
-                settled.clone_from(&seen);
-                self.settle(memory, &mut settled) || self.is_linked(memory, &seen)
-            };
-            if known {
-                let frames = settled.into_iter().map(|seen| seen.frame).collect();
+            if let Some(known) = known.or_else(|| self.join(memory)) {
+                let frames = known.into_iter().map(|seen| seen.frame).collect();
                 return Ok(self.stack(memory, thread, frames));
             }
-            self.habits.look(&seen);
+            if failure == StackError::Torn {
+                let seen = self.chain.walked();
+                self.habits.look(seen);
+            }
             self.pause();
         }
         Err(failure)
+    }
+
+    /// A chain with every caller where it has called from, if that is known of all.
+    fn settled(
+        &mut self,
+        memory: &dyn Memory,
+        seen: Vec<Seen>,
+        proofs: &mut usize,
+    ) -> Option<Vec<Seen>> {
+        let is_whole = seen
+            .last()
+            .is_none_or(|oldest| self.is_root(memory, oldest));
+        if !is_whole {
+            return None;
+        }
+        let mut settled = seen.clone();
+        let known = self.settle(memory, &mut settled) || {
+            // To look again until a stack can be told would show what can be.
+            self.prove(memory, &seen, proofs);
+            settled = seen;
+            self.link(memory, &mut settled)
+        };
+        known.then_some(settled)
+    }
+
+    /// Puts the newest frames of the last look, whose callers it could not tell, on those that
+    /// were executing when they were copied, where one of these is known to call
+    /// the oldest of them and stands there or has just come from there. To
+    /// look again would show what can be told. In a recursion it may be another frame
+    /// of the caller's function.
+    fn join(&mut self, memory: &dyn Memory) -> Option<Vec<Seen>> {
+        let mut callers = self.chain.executing();
+        let raw = callers.clone();
+        if !self.is_root(memory, callers.last()?) || !self.settle(memory, &mut callers) {
+            return None;
+        }
+        let mut newest: Vec<Seen> = Vec::new();
+        for index in 0..MAX_RETURNED {
+            let mut seen = *self.chain.walked().get(index)?;
+            if let Some(callee) = newest.last() {
+                if !self.is_reliable(callee) {
+                    return None;
+                }
+                let callee = *callee;
+                seen.frame.position = self.place(memory, &seen, &callee)?;
+            }
+            newest.push(seen);
+            let same = |other: &Seen| {
+                other.frame.addr == seen.frame.addr && other.frame.code == seen.frame.code
+            };
+            if let Some(at) = raw.iter().position(same) {
+                newest.extend(callers.drain(..).skip(at + 1));
+                return Some(newest);
+            }
+            let found = raw.iter().enumerate().find_map(|(at, caller)| {
+                let place = self.known_from(memory, caller, &seen)?;
+                Some((at, place))
+            });
+            if let Some((at, position)) = found {
+                callers.drain(..at);
+                callers.first_mut()?.frame.position = position;
+                newest.append(&mut callers);
+                return Some(newest);
+            }
+        }
+        None
+    }
+
+    /// From where `caller`, which may be another frame of its function, has called `callee`,
+    /// if that was seen and it is there or was a moment ago.
+    fn known_from(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &Seen,
+        callee: &Seen,
+    ) -> Option<Position> {
+        let (caller, callee) = (caller.frame, callee.frame);
+        let code = self.program.code(memory, caller.code)?;
+        let at = offset(&caller)?;
+        let mut places = self.known_places(&caller, &callee);
+        places.sort_unstable();
+        if places.contains(&at) {
+            return Some(caller.position);
+        }
+        let place = code.came_straight_from(&places, at)?;
+        i32::try_from(place).ok().map(Position::Offset)
     }
 
     /// Each frame is run by a loop of its own, generators' too.
@@ -159,10 +242,10 @@ impl Linked {
     /// Looks at nothing but the two frames of each call that is not known.
     fn prove(&mut self, memory: &dyn Memory, chain: &[Seen], left: &mut usize) {
         for pair in chain.windows(2) {
-            let (callee, caller) = (pair[0].frame, pair[1].frame);
+            let (callee, caller) = (&pair[0], &pair[1]);
             for turn in 0..TRIES {
-                let is_known = self.habits.believes(&call(&caller, &callee))
-                    || self.place(memory, &caller, &callee).is_some();
+                let is_known = self.habits.believes(&call(&caller.frame, &callee.frame))
+                    || self.place(memory, caller, callee).is_some();
                 if is_known || *left == 0 {
                     break;
                 }
@@ -171,12 +254,19 @@ impl Linked {
                     0 => Order::Same,
                     _ => Order::Reversed,
                 };
-                let seen = self.chain.observe(memory, caller.addr, callee.addr, order);
+                let (caller, callee) = (caller.frame.addr, callee.frame.addr);
+                let seen = self.chain.observe(memory, caller, callee, order);
                 if let Some(seen) = seen {
                     let code = self.program.code(memory, seen.caller.code);
-                    let is_quiet = code.zip(offset(&seen.caller));
+                    let to = self.program.code(memory, seen.callee.code);
+                    let at = offset(&seen.caller);
+                    let is_quiet = code.as_ref().zip(at);
                     let is_quiet = is_quiet.is_some_and(|(code, at)| code.is_quiet(at));
-                    self.habits.observe(&seen, order, is_quiet);
+                    let never = code.zip(to).zip(at);
+                    let never = never.is_some_and(|((code, to), at)| code.never_operates(at, &to));
+                    if !never {
+                        self.habits.observe(&seen, order, is_quiet);
+                    }
                 }
             }
         }
@@ -187,8 +277,8 @@ impl Linked {
     fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
         let mut settled = true;
         for index in 1..chain.len() {
-            let (callee, caller) = (chain[index - 1].frame, chain[index].frame);
-            if self.habits.believes(&call(&caller, &callee)) {
+            let (callee, caller) = (chain[index - 1], chain[index]);
+            if self.habits.believes(&call(&caller.frame, &callee.frame)) {
                 continue;
             }
             match self.place(memory, &caller, &callee) {
@@ -204,62 +294,123 @@ impl Linked {
     /// that function's, whenever it was copied, and what has it as `f_back` was
     /// called by it. So are trace functions, `__del__` and signal handlers, which
     /// run where their caller stands, and what is too brief to be met in a call.
-    fn is_linked(&mut self, memory: &dyn Memory, chain: &[Seen]) -> bool {
-        chain.windows(2).all(|pair| {
-            let (callee, caller) = (&pair[0], &pair[1]);
-            if self.habits.believes(&call(&caller.frame, &callee.frame))
-                || self.place(memory, &caller.frame, &callee.frame).is_some()
-            {
-                return true;
+    /// Callers of other methods stand at the last place that can have called them.
+    fn link(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
+        for index in 1..chain.len() {
+            let (callee, caller) = (chain[index - 1], chain[index]);
+            if self.habits.believes(&call(&caller.frame, &callee.frame)) {
+                continue;
             }
-            let (Some(code), Some(to)) = (
-                self.program.code(memory, caller.frame.code),
-                self.program.code(memory, callee.frame.code),
-            ) else {
-                return false;
-            };
-            let is_placed = code
-                .surely_calls_to(callee.frame.code, &to)
-                .next()
-                .is_some();
-            let known = self.habits.places(caller.frame.code, callee.frame.code);
-            // Whoever resumes a generator is not in its frame once it has yielded.
-            !is_placed
-                && known.is_empty()
-                && !to.is_generator()
-                && self.chain.is_kept(&caller.frame)
-                && (callee.lives || self.chain.is_kept(&callee.frame))
-        })
+            let found = self.place(memory, &caller, &callee);
+            match found.or_else(|| self.linked_from(memory, &caller, &callee)) {
+                Some(position) => chain[index].frame.position = position,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Where a caller is shown of which it is not known from where it has called.
+    fn linked_from(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &Seen,
+        callee: &Seen,
+    ) -> Option<Position> {
+        let code = self.program.code(memory, caller.frame.code)?;
+        let to = self.program.code(memory, callee.frame.code)?;
+        let mut named = code.surely_calls_to(callee.frame.code, &to);
+        let known = self.habits.places(caller.frame.code, callee.frame.code);
+        // Whoever resumes a generator is not in its frame once it has yielded.
+        let is_linked = named.next().is_none()
+            && known.is_empty()
+            && !to.is_generator()
+            && self.chain.is_kept(&caller.frame)
+            && self.is_reliable(callee);
+        if !is_linked {
+            return None;
+        }
+        let operators = self.operators(&code, &to);
+        let offset = offset(&caller.frame);
+        let place = offset.filter(|offset| !operators.contains(offset));
+        let place = place.and_then(|offset| {
+            let passed = operators.partition_point(|place| *place < offset);
+            // What comes behind was passed in the turn of a loop before.
+            let last = operators.get(..passed)?.last();
+            last.or(operators.last()).copied()
+        });
+        let place = place.and_then(|place| i32::try_from(place).ok());
+        Some(place.map_or(caller.frame.position, Position::Offset))
+    }
+
+    /// Where the caller is believed to call the callee.
+    fn known_places(&self, caller: &RawFrame, callee: &RawFrame) -> Vec<u32> {
+        let places = self.habits.places(caller.code, callee.code).iter();
+        let places = places.filter_map(|position| match position {
+            Position::Offset(offset) => u32::try_from(*offset).ok(),
+            Position::Instruction(..) => None,
+        });
+        places.collect()
+    }
+
+    /// Where `code` may call `to`, if that is a method that operators call, in
+    /// ascending order.
+    fn operators(&self, code: &Code, to: &Code) -> Vec<u32> {
+        let is_other = |at| code.calls_surely(at) && self.program.calls_python(code, at);
+        let mut operators = code.operates_on(to, is_other);
+        operators.sort_unstable();
+        operators
+    }
+
+    /// Whether a frame still has the caller that it had when it ran: one on the free list
+    /// is linked to another there.
+    fn is_reliable(&self, seen: &Seen) -> bool {
+        seen.lives || self.chain.is_kept(&seen.frame)
     }
 
     /// From where `caller` has called `callee`.
-    fn place(
-        &mut self,
-        memory: &dyn Memory,
-        caller: &RawFrame,
-        callee: &RawFrame,
-    ) -> Option<Position> {
-        let this = call(caller, callee);
-        let code = self.program.code(memory, caller.code)?;
-        let to = self.program.code(memory, callee.code)?;
-        let offset = offset(caller);
-        if let Some(offset) = offset
-            && code.calls_by_name(offset, callee.code, &to)
-        {
-            match code.calls_surely(offset) {
-                true => self.habits.believe_named(this),
-                false => self.habits.believe(this),
+    fn place(&mut self, memory: &dyn Memory, caller: &Seen, callee: &Seen) -> Option<Position> {
+        let this = call(&caller.frame, &callee.frame);
+        let code = self.program.code(memory, caller.frame.code)?;
+        let to = self.program.code(memory, callee.frame.code)?;
+        let offset = offset(&caller.frame);
+        if let Some(offset) = offset {
+            let is_named = code.calls_by_name(offset, callee.frame.code, &to);
+            if is_named && code.calls_surely(offset) {
+                self.habits.believe_named(this);
+                return Some(caller.frame.position);
             }
-            return Some(caller.position);
+            if is_named || code.consumes(offset, callee.frame.code, &to) {
+                self.habits.believe(this);
+                return Some(caller.frame.position);
+            }
         }
-        let mut places: Vec<u32> = code.surely_calls_to(callee.code, &to).collect();
+        let mut places: Vec<u32> = code.surely_calls_to(callee.frame.code, &to).collect();
         let is_named = !places.is_empty();
+        let never_operates = offset.is_some_and(|offset| code.never_operates(offset, &to));
         let moved_on = offset.is_none_or(|offset| {
             let calls_other = || self.program.calls_python(&code, offset);
-            code.is_quiet(offset) || code.calls_surely(offset) && calls_other()
+            never_operates
+                || code.is_quiet(offset)
+                || is_named && code.never_calls(offset, &to)
+                || code.calls_surely(offset) && calls_other()
         });
-        if !is_named && self.habits.is_intruder(callee.code) {
-            return Some(caller.position);
+        if !is_named && !never_operates && self.habits.is_intruder(callee.frame.code) {
+            // One that is over may have left its caller somewhere else by now.
+            let mut places = self.known_places(&caller.frame, &callee.frame);
+            let place = match callee.lives {
+                true => None,
+                false => code.came_from(&mut places, offset),
+            };
+            let place = place.and_then(|place| i32::try_from(place).ok());
+            return Some(place.map_or(caller.frame.position, Position::Offset));
+        }
+        let is_sure = self.chain.is_kept(&caller.frame) && self.is_reliable(callee);
+        if !is_named && moved_on && is_sure {
+            let mut operators = self.operators(&code, &to);
+            if let Some(place) = code.came_from(&mut operators, offset) {
+                return i32::try_from(place).ok().map(Position::Offset);
+            }
         }
         if !moved_on {
             self.habits.watch(&this);
@@ -267,24 +418,27 @@ impl Linked {
                 // Where a frame serves one function after another, what was its
                 // caller's may be somebody else's by now.
                 Judgement::Made
-                    if !is_named && (self.chain.is_kept(caller) || self.habits.is_usual(&this)) =>
+                    if !is_named
+                        && (self.chain.is_kept(&caller.frame) || self.habits.is_usual(&this)) =>
                 {
                     self.habits.believe(this);
-                    return Some(caller.position);
+                    return Some(caller.frame.position);
                 }
                 Judgement::Torn => {}
                 Judgement::Made | Judgement::Open => return None,
             }
         }
-        let known = self.habits.places(caller.code, callee.code).iter();
-        places.extend(known.filter_map(|position| match position {
-            Position::Offset(offset) => u32::try_from(*offset).ok(),
-            Position::Instruction(..) => None,
-        }));
+        places.extend(self.known_places(&caller.frame, &callee.frame));
         if places.is_empty() {
-            places.extend(code.calls_to(callee.code, &to));
+            places.extend(code.calls_to(callee.frame.code, &to));
         }
-        let place = code.came_from(&mut places, offset)?;
+        let place = match self.is_reliable(callee) {
+            true => code.came_from(&mut places, offset),
+            false => {
+                places.sort_unstable();
+                code.came_straight_from(&places, offset?)
+            }
+        }?;
         i32::try_from(place).ok().map(Position::Offset)
     }
 

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::operators::Methods;
+
 /// Where a value on the stack was loaded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Symbol {
@@ -46,6 +48,8 @@ pub(super) struct Calls {
     pub(super) quiet: BTreeSet<u32>,
     /// Offsets of those that may, but never in the loop that runs them.
     pub(super) outside: BTreeSet<u32>,
+    /// Offsets of those that call certain methods only, if any, and which; to 3.10.
+    pub(super) operators: Vec<(u32, Methods)>,
     /// Where instructions begin, if a frame may stand behind that.
     pub(super) starts: Vec<u32>,
 }

@@ -9,8 +9,9 @@ use std::collections::{HashMap, HashSet};
 
 use firefinch_memory::RemoteAddr;
 
-use super::Code;
 use super::calls::{CallInstruction, Calls, Symbol};
+use super::operators::{is_method, methods};
+use super::{Callee, Code};
 
 /// How a version writes instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ impl Calls {
             calls.labels.extend(instruction.targets(dialect));
             if is_quiet(instruction.op) {
                 calls.quiet.insert(instruction.start);
+            } else if let Some(methods) = methods(instruction.op, instruction.arg, dialect) {
+                calls.operators.push((instruction.start, methods));
             }
         }
         let mut walk = Walk::default();
@@ -86,7 +89,72 @@ impl Code {
         to: &'a Self,
     ) -> impl Iterator<Item = u32> + 'a {
         let places = self.calls_to(callee, to);
-        places.filter(|place| self.calls_surely(*place))
+        let places = places.filter(|place| self.calls_surely(*place));
+        places.chain(self.consumers(callee, to))
+    }
+
+    /// Where it calls what goes through a generator expression that it has just made:
+    /// the next call, as in `sum(x for x in y)`.
+    fn consumers<'a>(&'a self, made: RemoteAddr, of: &'a Self) -> impl Iterator<Item = u32> + 'a {
+        let calls = self.calls.instructions.iter().zip(&self.sites);
+        let mut calls = calls.filter(|(call, _)| !call.is_load).peekable();
+        std::iter::from_fn(move || {
+            while let Some((_, site)) = calls.next() {
+                let is_made = of.is_generator && site.callee == Callee::Code(made);
+                if let Some((next, _)) = calls.peek()
+                    && is_made
+                    && !site.resumes
+                    && !next.resumes
+                {
+                    return Some(next.offset);
+                }
+            }
+            None
+        })
+    }
+
+    /// Whether the instruction at `offset` does.
+    pub(in crate::frames) fn consumes(&self, offset: u32, made: RemoteAddr, of: &Self) -> bool {
+        self.consumers(made, of).any(|place| place == offset)
+    }
+
+    /// Whether the instruction at `offset` calls certain methods only, and `to` is none.
+    pub(in crate::frames) fn never_calls(&self, offset: u32, to: &Self) -> bool {
+        let operators = &self.calls.operators;
+        let index = operators.binary_search_by_key(&offset, |(at, _)| *at);
+        let operator = index.ok().and_then(|index| operators.get(index));
+        operator.is_some_and(|(_, methods)| !methods.contains(&&*to.name))
+    }
+
+    /// Where it may call `to`, if that is a method which is called for what is done with
+    /// its object: by an operator, or if there is none of its kind, out of C code, unless
+    /// `is_other` says that something else is called there.
+    pub(in crate::frames) fn operates_on(
+        &self,
+        to: &Self,
+        is_other: impl Fn(u32) -> bool,
+    ) -> Vec<u32> {
+        if !is_method(&to.name) {
+            return Vec::new();
+        }
+        let operators = self.calls.operators.iter();
+        let operators = operators.filter(|(_, methods)| methods.contains(&&*to.name));
+        let operators: Vec<_> = operators.map(|(at, _)| *at).collect();
+        if !operators.is_empty() {
+            return operators;
+        }
+        let calls = self.calls.instructions.iter();
+        let calls = calls.filter(|call| !call.is_load && !call.resumes);
+        calls
+            .map(|call| call.offset)
+            .filter(|at| !is_other(*at))
+            .collect()
+    }
+
+    /// Whether `to` is a method that the instruction at `offset` never calls, nor C code
+    /// for it.
+    pub(in crate::frames) fn never_operates(&self, offset: u32, to: &Self) -> bool {
+        is_method(&to.name) && (self.is_quiet(offset) || self.never_calls(offset, to))
     }
 
     /// Whether the instruction at `offset` calls what its name says, if it has one,

@@ -7,6 +7,7 @@ mod adaptive;
 mod calls;
 pub(super) mod classic;
 mod opcodes;
+mod operators;
 
 use std::sync::Arc;
 
@@ -181,10 +182,14 @@ impl Code {
     pub(super) fn came_from(&self, places: &mut Vec<u32>, offset: Option<u32>) -> Option<u32> {
         places.sort_unstable();
         places.dedup();
-        if let [only] = places.as_slice() {
-            return Some(*only);
+        match places.as_slice() {
+            [only] => Some(*only),
+            _ => self.came_straight_from(places, offset?),
         }
-        let offset = offset?;
+    }
+
+    /// The same with that proof in any case; the places are in ascending order.
+    pub(super) fn came_straight_from(&self, places: &[u32], offset: u32) -> Option<u32> {
         let passed = places.partition_point(|place| *place < offset);
         let last = places.get(..passed)?.last().copied();
         last.filter(|last| self.calls.is_straight(*last, offset))
