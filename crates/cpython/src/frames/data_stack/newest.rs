@@ -162,10 +162,7 @@ impl DataStack {
         let makes = |shape: Shape| shape.generator;
         // What is no frame at all is not looked at each time.
         let makes_one = self.shapes.may_have(&above.frame)
-            && self
-                .shapes
-                .get(memory, above.frame.code)
-                .is_some_and(makes);
+            && self.shapes.get(memory, above.frame.code).is_some_and(makes);
         (lies && !makes_one).then_some(above)
     }
 
