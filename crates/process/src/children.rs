@@ -5,7 +5,7 @@ use crate::list::own_pid;
 use crate::procfs::ProcDir;
 use crate::running::RunningThreads;
 use crate::stat::Stat;
-use crate::{AccessError, Errno, Pid, Process, list};
+use crate::{AccessError, Errno, Pid, Process, StartTime, list};
 
 /// Finds the children of processes, again and again.
 ///
@@ -94,6 +94,16 @@ fn search(parents: &[&Process]) -> Result<Vec<Pid>, AccessError> {
     Ok(parents.iter().flat_map(of).collect())
 }
 
+/// Opens a process that was listed as a child of one of these at `listed` or later;
+/// `None` if it has ended. Its number may be another process's by then, which has
+/// another parent and has started since. A child may have got another parent, too.
+pub fn open_child(pid: Pid, parents: &[&Process], listed: StartTime) -> Option<Process> {
+    let process = Process::open(pid).ok()?;
+    let mut parents = parents.iter().map(|parent| parent.pid());
+    let is_child = parents.any(|parent| process.parent() == Some(parent));
+    (is_child || process.start_time() < listed).then_some(process)
+}
+
 /// The descendants that a process has now, parents before their children; those
 /// that cannot be opened any more are left out, and ourselves with ours.
 ///
@@ -103,19 +113,24 @@ pub fn descendants(root: &Process) -> Result<Vec<Process>, AccessError> {
     let mut found: Vec<Process> = Vec::new();
     let mut kin = Children::default();
     let mut from = 0;
-    let mut parents = kin.of(&[root])?;
     let own = own_pid();
-    while !parents.is_empty() {
-        let opened = parents.into_iter().filter(|pid| *pid != own);
-        found.extend(opened.filter_map(|pid| Process::open(pid).ok()));
-        let new: Vec<&Process> = found.iter().skip(from).collect();
+    loop {
+        let parents = match found.get(from..) {
+            Some([]) if found.is_empty() => vec![root],
+            Some(new) => new.iter().collect(),
+            None => Vec::new(),
+        };
+        let listed = StartTime::now();
+        let children = kin.of(&parents)?.into_iter().filter(|pid| *pid != own);
+        let new: Vec<Process> = children
+            .filter_map(|pid| open_child(pid, &parents, listed))
+            .collect();
         if new.is_empty() {
-            break;
+            return Ok(found);
         }
-        parents = kin.of(&new)?;
         from = found.len();
+        found.extend(new);
     }
-    Ok(found)
 }
 
 /// Tells in one call whether a process or thread may have come anywhere on the
@@ -204,6 +219,37 @@ mod tests {
         shell.wait().unwrap();
         assert_eq!(kin.of(&parents).unwrap(), []);
         assert_eq!(Children::default().of(&parents).unwrap(), []);
+    }
+
+    /// Who has the number of a child that was listed is taken for it only if it has
+    /// that parent, or was there before it was listed.
+    #[test]
+    fn reused_numbers() {
+        let (mut shell, said) = family();
+        let of = |pid| Process::open(pid).unwrap();
+        let root = of(Pid::new(i32::try_from(shell.id()).unwrap()).unwrap());
+        let child = of(said[0]);
+        let begun = child.start_time();
+        let is_taken = |parent: &Process, listed| {
+            let opened = open_child(child.pid(), &[parent], listed);
+            opened.is_some_and(|opened| opened.start_time() == begun)
+        };
+        let other = of(own_pid());
+        let parent = match child.parent() {
+            Some(parent) if parent == root.pid() => root,
+            parent => of(parent.unwrap()),
+        };
+        assert!(is_taken(&parent, begun));
+        assert!(!is_taken(&other, begun));
+        let now = loop {
+            let now = StartTime::now();
+            if now > begun {
+                break now;
+            }
+        };
+        assert!(is_taken(&other, now));
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
     }
 
     /// A process that comes is noticed, and no other reading of the file is asked for again and again.

@@ -1,8 +1,10 @@
 //! One Linux process seen from outside: memory, mappings, threads, stops, namespaces.
 //!
 //! Nothing here writes into the target. A [`Process`] is bound to one process
-//! by file descriptors, never by its number alone, so a reused PID is an error
-//! and not another process. Text from `/proc` is partly chosen by the target
+//! by file descriptors. Where the kernel takes a number only, it is seen to
+//! afterwards that it was that process's still: who was attached to, whose child
+//! was opened, that the memory read is still there ([`ProcessMemory::image_gone`]).
+//! So a reused PID is an error and not another process. Text from `/proc` is partly chosen by the target
 //! (names, paths) and is parsed as hostile. This is the only crate of the
 //! workspace with `unsafe`; all of it is in `sys.rs`.
 
@@ -43,7 +45,7 @@ mod walk;
 mod watch;
 
 pub use access::AccessError;
-pub use children::{Births, Children, descendants};
+pub use children::{Births, Children, descendants, open_child};
 pub use container::{ContainerId, Place};
 pub use diagnosis::{Cause, Diagnosis};
 pub use error::{Errno, OpenError, Step};

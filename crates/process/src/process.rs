@@ -220,8 +220,7 @@ impl Process {
 
     /// How long ago it started, to 10 ms.
     pub fn age(&self) -> Duration {
-        let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME);
-        let now = now.map_or(Duration::ZERO, Duration::from);
+        let now = StartTime::now().since_boot();
         now.saturating_sub(self.start_time.since_boot())
     }
 

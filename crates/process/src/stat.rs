@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
 use crate::{Errno, Pid};
 
 /// When a process or thread started, in clock ticks (1/100 s) after boot.
@@ -11,8 +15,17 @@ impl StartTime {
     const TICKS_PER_SECOND: u64 = 100;
 
     /// The time after boot, accurate to 10 ms.
-    pub const fn since_boot(self) -> std::time::Duration {
-        std::time::Duration::from_millis(self.0.saturating_mul(1000 / Self::TICKS_PER_SECOND))
+    pub const fn since_boot(self) -> Duration {
+        Duration::from_millis(self.0.saturating_mul(1000 / Self::TICKS_PER_SECOND))
+    }
+
+    /// What one that starts now has, in the time namespace that we are in; 0 where
+    /// nobody knows.
+    pub fn now() -> Self {
+        let now = clock_gettime(ClockId::CLOCK_BOOTTIME);
+        let now = now.map_or(Duration::ZERO, Duration::from);
+        let ticks = now.as_millis() / u128::from(1000 / Self::TICKS_PER_SECOND);
+        Self(u64::try_from(ticks).unwrap_or(u64::MAX))
     }
 
     /// The number of ticks.

@@ -171,6 +171,9 @@ impl Tracer {
     /// Attaches to a thread and asks it to stop.
     fn begin(&mut self, tid: Tid) -> Tracee {
         if let Some(index) = self.unsettled.iter().position(|t| *t == tid) {
+            if self.is_gone(tid) {
+                return Tracee::Done(StopFailure::Gone);
+            }
             self.unsettled.swap_remove(index);
             return Tracee::Awaited;
         }
@@ -187,7 +190,22 @@ impl Tracer {
         self.desk.lock().attached.push(tid);
         // Fails only if it has ended since; waiting for it tells.
         let _ = sys::interrupt(tid);
+        // Asked of one that is attached, as its number is its own from then on: it may
+        // have gone to a thread of another process before. That one can be let go only
+        // where it stands still. Or it has called exec, and has the first thread's.
+        if self.is_gone(tid) {
+            self.keep(tid);
+            self.keep(self.pid.leader());
+            return Tracee::Done(StopFailure::Gone);
+        }
         Tracee::Awaited
+    }
+
+    /// Whether this is no thread of the process any more, ended ones that nobody has
+    /// reaped being some.
+    fn is_gone(&self, tid: Tid) -> bool {
+        let there = self.dir.links(&format!("task/{tid}"));
+        there.is_err_and(|error| Errno::from(&error).is_gone())
     }
 
     /// Waits for a thread to stop. It often runs where we do, and then has to

@@ -11,7 +11,7 @@ use common::vforker::Vforker;
 use common::{Target, assert_untraced, patience, pid_of, send, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
-    Errno, Process, ProcessMemory, RunState, StopFailure, Stopped, Stopper, Thread, Tid,
+    Errno, Process, ProcessMemory, RunState, StopFailure, Stopped, Stopper, Thread, Tid, Visit,
 };
 use nix::sys::signal::Signal;
 
@@ -59,6 +59,35 @@ fn busy_threads_stop_and_go_on() {
         });
     }
     assert_eq!(stopper.settle(), 0);
+}
+
+/// A thread of another process, as which a number may come back, is gone for a stop
+/// and for a visit, and goes on unattached.
+#[test]
+fn threads_of_others() {
+    let target = Target::start();
+    let mut other = Target::start();
+    other.order("spin 1");
+    let stranger = other.process();
+    let memory = stranger.memory().unwrap();
+    let tids = stranger.threads().unwrap();
+    let mut stopper = Stopper::new(&target.process()).unwrap();
+    for _ in 0..3 {
+        let stopped = stopper.stop_threads(&tids, patience());
+        assert_eq!(outcomes(&stopped), [Err(StopFailure::Gone); 2]);
+        drop(stopped);
+        for tid in &tids {
+            let visit = |visit: Visit<'_>| visit.map(|_| ()).unwrap_err();
+            let visited = stopper.visit(*tid, patience(), visit);
+            assert_eq!(visited, Some(StopFailure::Gone));
+        }
+        until("all are let go", || (stopper.settle() == 0).then_some(()));
+        assert_untraced(&stranger);
+        let before = counters(&other, &memory, 1);
+        until("the stranger counts", || {
+            (counters(&other, &memory, 1) > before).then_some(())
+        });
+    }
 }
 
 /// Only the threads asked for are stopped, each once however often it is named, and a number that is no thread is gone.

@@ -3,7 +3,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use firefinch_process::{Children, Pid, Process, most_processes};
+use firefinch_process::{Children, Pid, Process, StartTime, most_processes, open_child};
 use nix::time::{ClockId, clock_gettime};
 
 use super::census::{Census, Verdict};
@@ -156,6 +156,7 @@ impl Finder {
         let mut parents: Vec<Arc<Process>> = self.processes().collect();
         while !parents.is_empty() {
             let refs: Vec<&Process> = parents.iter().map(|process| &**process).collect();
+            let listed = StartTime::now();
             let children = self.kin.of(&refs).unwrap_or_default();
             let known = self.nodes.len();
             let mut new = Vec::new();
@@ -170,7 +171,7 @@ impl Finder {
                     continue;
                 }
                 // Else a zombie, or gone by now.
-                new.extend(Process::open(pid).ok().map(Arc::new));
+                new.extend(open_child(pid, &refs, listed).map(Arc::new));
             }
             for process in &new {
                 let node = Node::new(Arc::clone(process));
