@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use firefinch_process::{AccessError, Cost, Pid, Question, Stopper, SyscallNumber};
 use firefinch_report::Function;
 use firefinch_sampler::{
-    Activity, Census, Frame, NativeSummary, NotStopped, Stack, Target, TargetThread, descendants,
-    motion, stop_running,
+    Activity, Census, Frame, NativeSummary, NotStopped, Target, TargetThread, descendants, motion,
+    stop_running,
 };
 
 use crate::args::{DumpArgs, shown, stacks};
@@ -149,6 +149,7 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
         .map(|stopper| stop_running(stopper, target));
     target.lock_holders();
     // The list is newest first; people look for the main thread at the top.
+    let mut reads = Vec::new();
     for index in (0..target.threads().len()).rev() {
         if target.is_merged_elsewhere(index) {
             continue;
@@ -157,7 +158,12 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
             continue;
         };
         let motion = motion(stopped.as_ref(), thread);
-        let stack = motion.map(|motion| target.stack(index, motion).map(Stack::into_frames));
+        reads.push((index, motion.map(|motion| target.read(index, motion))));
+    }
+    // What follows may ask the target's file system, which may be its own.
+    drop(stopped);
+    for (index, read) in reads {
+        let stack = read.map(|read| read.map(|reading| target.stack(reading).into_frames()));
         let Some(thread) = target.threads().get(index) else {
             continue;
         };

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, fstatfs};
 
-use crate::walk::find_below;
+use crate::walk::{find_below, is_known_below};
 use crate::{AccessError, Module, Process};
 
 impl Process {
@@ -25,12 +25,18 @@ impl Process {
         reopen(&find_regular(&self.root()?, path.as_ref())?)
     }
 
-    /// Whether the path exists in the target's root and leads to a regular
-    /// file. It is not opened.
+    /// Whether the path leads to something in the target's root. It is not opened.
     pub fn exists_in_root(&self, path: impl AsRef<Path>) -> bool {
         let root = self.root();
-        root.and_then(|root| find_regular(&root, path.as_ref()))
+        root.and_then(|root| find_below(&root, path.as_ref()))
             .is_ok()
+    }
+
+    /// The same, if the kernel knows it without asking a disk or a server: so it
+    /// cannot last, while others may never answer. `None` if it does not, and
+    /// before Linux 5.12.
+    pub fn is_known_in_root(&self, path: impl AsRef<Path>) -> Option<bool> {
+        is_known_below(&self.root().ok()?, path.as_ref())
     }
 
     /// The path of the target's root, as the kernel shows it to us: `/` unless

@@ -28,8 +28,24 @@ pub(crate) fn find_below(root: &File, path: &Path) -> io::Result<File> {
     }
 }
 
+/// Whether there is something, if the kernel has all components of the path in its
+/// cache, and need not ask anybody whether they are as they were (fs/namei.c,
+/// LOOKUP_CACHED; Linux 5.12).
+pub(crate) fn is_known_below(root: &File, path: &Path) -> Option<bool> {
+    let cached = ResolveFlag::from_bits_retain(libc::RESOLVE_CACHED);
+    match by_kernel_how(root, path, cached) {
+        Ok(_) => Some(true),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Some(false),
+        Err(_) => None,
+    }
+}
+
 fn by_kernel(root: &File, path: &Path) -> nix::Result<File> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    by_kernel_how(root, path, ResolveFlag::empty())
+}
+
+fn by_kernel_how(root: &File, path: &Path, how: ResolveFlag) -> nix::Result<File> {
+    let resolve = how | ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let fd = openat2(root, path, OpenHow::new().flags(flags).resolve(resolve))?;
     Ok(fd.into())

@@ -5,9 +5,11 @@ use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
 
 use crate::clock::Tick;
 use crate::lane::Lanes;
+use crate::lost::Lost;
 use crate::recorder::{Mode, Options};
+use crate::stack::Reading;
 use crate::state::Activity;
-use crate::stop::{motion, stop_running};
+use crate::stop::{NotStopped, motion, stop_running};
 use crate::target::Target;
 use crate::thread::TargetThread;
 
@@ -23,6 +25,8 @@ pub(crate) struct Member {
     named: Option<Duration>,
     /// The threads to sample at this tick.
     due: Vec<usize>,
+    /// What was read of them, and is not in the profile yet.
+    read: Vec<(Seen, Result<Reading, Lost>)>,
     stopper: Option<Stopper>,
     /// Ticks in a row at which the interpreter could not be read.
     failures: u32,
@@ -70,6 +74,7 @@ impl Member {
             process: None,
             named: None,
             due: Vec::new(),
+            read: Vec::new(),
             stopper,
             failures: 0,
             kept_house: None,
@@ -142,9 +147,16 @@ impl Member {
         };
         for at in 0..self.due.len() {
             if let Some(index) = self.due.get(at) {
-                self.sample(*index, &mut moment);
+                self.read(*index, &mut moment);
             }
         }
+        // What follows may ask the target's file system, which may be its own.
+        moment.stopped = None;
+        let mut reads = std::mem::take(&mut self.read);
+        for (seen, read) in reads.drain(..) {
+            self.sample(seen, read, &mut moment);
+        }
+        self.read = reads;
         drop(moment);
         self.stopper = stopper;
         Ok(())
@@ -225,7 +237,7 @@ impl Member {
     }
 
     /// One look at the thread at `index`.
-    fn sample(&mut self, index: usize, moment: &mut Moment<'_>) {
+    fn read(&mut self, index: usize, moment: &mut Moment<'_>) {
         let Some(thread) = self.target.threads().get(index) else {
             return;
         };
@@ -234,19 +246,24 @@ impl Member {
         if self.target.is_merged_elsewhere(index) || !self.wants(index, seen, moment) {
             return;
         }
+        match motion {
+            Ok(motion) => self.read.push((seen, self.target.read(index, motion))),
+            Err(NotStopped) => moment.profile.lose(LossReason::StopFailed, 1),
+        }
+    }
+
+    /// Enters in the profile what was read of a thread.
+    fn sample(&mut self, seen: Seen, read: Result<Reading, Lost>, moment: &mut Moment<'_>) {
         let profile = &mut *moment.profile;
-        let Ok(motion) = motion else {
-            profile.lose(LossReason::StopFailed, 1);
-            return;
-        };
-        match self.target.stack(index, motion) {
-            Ok(stack) if stack.is_empty() => {
+        let stack = read.map(|reading| (reading.index, self.target.stack(reading)));
+        match stack {
+            Ok((index, stack)) if stack.is_empty() => {
                 if seen.activity.is_active() {
                     profile.lose(LossReason::NoFrames, 1);
                 }
                 self.lanes.stack(index, stack, profile);
             }
-            Ok(stack) => {
+            Ok((index, stack)) => {
                 let holds_gil = stack.holds_gil().unwrap_or(seen.holds_gil);
                 let stack = self.lanes.stack(index, stack, profile);
                 let state = self.lanes.state(index, seen.activity, profile);

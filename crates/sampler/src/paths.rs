@@ -2,6 +2,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use firefinch_process::Process;
+
+use crate::presence::Presence;
+
 /// Shortens file names to what a reader recognises: relative to the package
 /// root, or to the entry of `sys.path` they were imported from.
 #[derive(Debug, Default)]
@@ -10,6 +14,7 @@ pub(crate) struct ShortPaths {
     short: HashMap<Arc<str>, Arc<str>>,
     /// Whether a directory is a package, asked once each.
     packages: HashMap<PathBuf, bool>,
+    presence: Presence,
 }
 
 impl ShortPaths {
@@ -31,15 +36,23 @@ impl ShortPaths {
         self.sys_path.is_empty()
     }
 
-    /// The short form of `filename`; `exists` says whether the target has a file.
-    pub(crate) fn shorten(
-        &mut self,
-        filename: &Arc<str>,
-        exists: &dyn Fn(&Path) -> bool,
-    ) -> Arc<str> {
+    /// The short form of `filename`, which is the target's.
+    pub(crate) fn shorten(&mut self, filename: &Arc<str>, process: &Arc<Process>) -> Arc<str> {
         if let Some(short) = self.short.get(filename) {
             return Arc::clone(short);
         }
+        let mut presence = std::mem::take(&mut self.presence);
+        let short = self.shorten_where(filename, &mut |path| presence.of(path, process));
+        self.presence = presence;
+        short
+    }
+
+    /// The same where `exists` says whether the target has a file.
+    fn shorten_where(
+        &mut self,
+        filename: &Arc<str>,
+        exists: &mut dyn FnMut(&Path) -> bool,
+    ) -> Arc<str> {
         let short: Arc<str> = match self.root_of(Path::new(&**filename), exists) {
             Some(short) => short.into(),
             None => Arc::clone(filename),
@@ -51,7 +64,7 @@ impl ShortPaths {
     /// What remains behind the root. Of the two candidates the shorter root
     /// wins: a package may lie in no entry of `sys.path` (it was changed
     /// since), and a module of a namespace package has no `__init__.py` above it.
-    fn root_of(&mut self, path: &Path, exists: &dyn Fn(&Path) -> bool) -> Option<String> {
+    fn root_of(&mut self, path: &Path, exists: &mut dyn FnMut(&Path) -> bool) -> Option<String> {
         if !path.is_absolute() {
             return None;
         }
@@ -72,7 +85,7 @@ impl ShortPaths {
         Some(rest.to_string_lossy().into_owned())
     }
 
-    fn is_package(&mut self, dir: &Path, exists: &dyn Fn(&Path) -> bool) -> bool {
+    fn is_package(&mut self, dir: &Path, exists: &mut dyn FnMut(&Path) -> bool) -> bool {
         if let Some(known) = self.packages.get(dir) {
             return *known;
         }
@@ -88,11 +101,11 @@ mod tests {
 
     fn short(sys_path: &[&str], packages: &[&str], filename: &str) -> String {
         let sys_path = sys_path.iter().map(ToString::to_string).collect();
-        let exists = |path: &Path| {
+        let mut exists = |path: &Path| {
             path.parent()
                 .is_some_and(|dir| packages.iter().any(|p| Path::new(p) == dir))
         };
-        let short = ShortPaths::new(sys_path).shorten(&filename.into(), &exists);
+        let short = ShortPaths::new(sys_path).shorten_where(&filename.into(), &mut exists);
         short.to_string()
     }
 

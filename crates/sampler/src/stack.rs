@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawStack, Resolved};
@@ -19,7 +18,15 @@ pub struct Stack<'a> {
     pub(crate) frames: Frames<'a>,
     /// There are no Python frames without an interpreter, which has these.
     pub(crate) paths: Option<&'a mut ShortPaths>,
-    pub(crate) process: &'a Process,
+    pub(crate) process: &'a Arc<Process>,
+}
+
+/// That a thread's stack was read, of which more is known until the next time.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    pub(crate) index: usize,
+    /// How many of the oldest frames are as before; not more than there are.
+    pub(crate) unchanged: usize,
 }
 
 /// The frames of a stack, oldest first.
@@ -111,9 +118,8 @@ impl<'a> Stack<'a> {
 
     /// The file name of `code` as people write it.
     pub fn short_file(&mut self, code: &CodeObject) -> Arc<str> {
-        let exists = |path: &Path| self.process.exists_in_root(path);
         match &mut self.paths {
-            Some(paths) => paths.shorten(&code.filename, &exists),
+            Some(paths) => paths.shorten(&code.filename, self.process),
             None => Arc::clone(&code.filename),
         }
     }

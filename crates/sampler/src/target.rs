@@ -14,7 +14,7 @@ use crate::native_stacks::NativeStacks;
 use crate::native_summary::NativeSummary;
 use crate::python::Python;
 use crate::search::Search;
-use crate::stack::{Frames, KnownStack, Stack};
+use crate::stack::{Frames, KnownStack, Reading, Stack};
 use crate::thread::TargetThread;
 use crate::threads::Threads;
 
@@ -494,13 +494,13 @@ impl Target {
         }
     }
 
-    /// The stack of the thread at `index`. That of a thread that has not run
+    /// Reads the stack of the thread at `index`. That of a thread that has not run
     /// since it was last had is not read again. If stacks are native, `motion`
     /// makes no difference.
     ///
     /// # Errors
-    /// [`Lost`]: a stack that is returned was coherent.
-    pub fn stack(&mut self, index: usize, motion: Motion) -> Result<Stack<'_>, Lost> {
+    /// [`Lost`]: a stack that was read was coherent.
+    pub fn read(&mut self, index: usize, motion: Motion) -> Result<Reading, Lost> {
         let rest = self.threads.rest(index);
         let kept = self.threads.get_mut(index);
         let kept = kept.is_some_and(|thread| rest.is_some() && thread.stack.rest == rest);
@@ -524,15 +524,22 @@ impl Target {
             }
             unchanged
         };
-        let stack = self.threads.get_mut(index).map(|thread| &thread.stack);
+        Ok(Reading { index, unchanged })
+    }
+
+    /// What was read last of the thread. To name its files takes the file system of
+    /// the target, which the target may be itself: better let it go before.
+    pub fn stack(&mut self, reading: Reading) -> Stack<'_> {
+        let stack = self.threads.get_mut(reading.index);
+        let stack = stack.map(|thread| &thread.stack);
         let frames = stack.map_or(Frames::Python(&[]), KnownStack::frames);
-        Ok(Stack {
-            unchanged: unchanged.min(frames.len()),
+        Stack {
+            unchanged: reading.unchanged.min(frames.len()),
             holds_gil: stack.and_then(|stack| stack.holds_gil),
             frames,
             paths: self.python.as_mut().map(|python| &mut python.paths),
             process: &self.process,
-        })
+        }
     }
 
     /// Brings the Python stack of a thread up to date: how many of its oldest
