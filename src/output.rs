@@ -18,7 +18,12 @@ pub(crate) enum Output {
     /// Standard output.
     Stdout,
     /// A pipe or device that exists already: written in place.
-    Device(PathBuf),
+    Device {
+        /// What it was at the path when that was asked for; not open for writing yet,
+        /// which may wait for a reader. The path may lead elsewhere by the end.
+        handle: File,
+        path: PathBuf,
+    },
     /// A regular file, old or new: written beside its place and moved there.
     File {
         path: PathBuf,
@@ -37,16 +42,24 @@ impl Output {
             let evidence = "the name of the output file is empty";
             return Err(Failure::new("cannot write", evidence, "-o flame.svg"));
         }
-        let permissions = match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => {
+        let handle = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_PATH.bits())
+            .open(path);
+        let found = handle.and_then(|handle| Ok((handle.metadata()?, handle)));
+        let permissions = match found {
+            Ok((meta, _)) if meta.is_dir() => {
                 return Err(Failure::new(
                     what,
                     "it is a directory",
                     format!("-o {}", path.join("flame.svg").display()),
                 ));
             }
-            Ok(meta) if !meta.is_file() => return Ok(Self::Device(path.to_owned())),
-            Ok(meta) => Some(meta.permissions()),
+            Ok((meta, handle)) if !meta.is_file() => {
+                let path = path.to_owned();
+                return Ok(Self::Device { handle, path });
+            }
+            Ok((meta, _)) => Some(meta.permissions()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Failure::new(what, reason(path, &error), OTHER_PLACE)),
         };
@@ -81,10 +94,10 @@ impl Output {
                 let written = out.write_all(bytes).and_then(|()| out.flush());
                 written.or_else(|error| rescue("standard output", &error, bytes))
             }
-            Self::Device(path) => {
+            Self::Device { handle, path } => {
                 let written = OpenOptions::new()
                     .write(true)
-                    .open(&path)
+                    .open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
                     .and_then(|mut file| file.write_all(bytes));
                 written.or_else(|error| rescue(&path.display().to_string(), &error, bytes))
             }
@@ -205,7 +218,11 @@ fn rescue(place: &str, error: &io::Error, bytes: &[u8]) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::fs::PermissionsExt as _;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
 
     use super::*;
 
@@ -229,6 +246,25 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(count(), 2);
+    }
+
+    /// A pipe gets the result, and not what its path leads to by then.
+    #[test]
+    fn replaced_pipe() {
+        let place = tempfile::tempdir().unwrap();
+        let [path, moved, other] = ["pipe", "moved", "other"].map(|name| place.path().join(name));
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        fs::write(&other, "kept").unwrap();
+        let output = Output::open(&path).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        // Open for both, nobody waits for the other end.
+        let mut pipe = OpenOptions::new().read(true).write(true).open(&moved);
+        output.write(b"result").unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"kept");
+        let mut read = [0; 6];
+        pipe.as_mut().unwrap().read_exact(&mut read).unwrap();
+        assert_eq!(&read, b"result");
     }
 
     /// What is in the way is said, and never by the name of a temporary file.
