@@ -2,7 +2,9 @@ use std::cell::Cell;
 use std::io::{self, Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::{Hide, Show};
@@ -84,13 +86,32 @@ impl Drop for Screen {
 /// Gives the terminal back though its thread hangs in drawing, as far as that
 /// can be done.
 pub(super) fn close_at_once() {
-    match DRAWING.try_lock() {
-        Ok(_) | Err(TryLockError::Poisoned(_)) => give_back(),
-        // What is written now would hang as well: the modes must do.
-        Err(TryLockError::WouldBlock) => {
-            let _ = disable_raw_mode();
+    match drawn_within(Duration::ZERO) {
+        Some(_) => give_back(),
+        None => only_modes(),
+    }
+}
+
+/// How long a panic waits for what is being drawn.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Keeps everybody from drawing once what is being drawn is done. `None` if that takes
+/// longer: the terminal may have been stopped, by Ctrl-S or its other end.
+fn drawn_within(patience: Duration) -> Option<MutexGuard<'static, ()>> {
+    let begun = Instant::now();
+    loop {
+        match DRAWING.try_lock() {
+            Ok(drawn) => return Some(drawn),
+            Err(TryLockError::Poisoned(drawn)) => return Some(drawn.into_inner()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= patience => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(5)),
         }
     }
+}
+
+/// What is written now would hang as well: the modes must do.
+fn only_modes() {
+    let _ = disable_raw_mode();
 }
 
 /// Gives the terminal back if it was taken.
@@ -109,10 +130,31 @@ fn close_before_panics() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             // The thread that draws would wait for itself.
-            let others = (!DRAWS.get()).then(|| DRAWING.lock());
-            give_back();
-            drop(others);
+            let drawn = match DRAWS.get() {
+                true => Some(None),
+                false => drawn_within(PATIENCE).map(Some),
+            };
+            match drawn {
+                Some(_) => give_back(),
+                None => only_modes(),
+            }
+            drop(drawn);
             before(info);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A panic does not wait for ever for a terminal that takes nothing.
+    #[test]
+    fn stopped_terminal() {
+        let drawing = drawn_within(Duration::ZERO).unwrap();
+        let other = thread::spawn(|| drawn_within(Duration::from_millis(1)).is_none());
+        assert!(other.join().unwrap());
+        drop(drawing);
+        assert!(drawn_within(Duration::ZERO).is_some());
+    }
 }

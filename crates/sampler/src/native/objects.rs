@@ -96,8 +96,11 @@ impl LiveObjects {
 
 impl Objects for LiveObjects {
     fn object(&self, origin: &Origin) -> Option<ObjectBytes> {
-        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapped = mapped.get(origin).cloned();
+        // Not locked while a file is opened: whoever samples may have others to tell.
+        let mapped = {
+            let all = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+            all.get(origin).cloned()
+        };
         match mapped? {
             Mapped::File(module) => self.file(&module),
             Mapped::Vdso(start, len) => {
