@@ -2,10 +2,11 @@ use std::ffi::OsString;
 use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use firefinch_process::Pid;
-use firefinch_sampler::{Stacks, Target};
+use firefinch_process::{Pid, Process};
+use firefinch_sampler::{AttachError, Stacks, Target};
 use nix::sys::signal::{Signal, kill};
 
 use crate::end::ended_early;
@@ -69,7 +70,10 @@ impl Launched {
         stacks: Stacks,
         stop: &Stop,
     ) -> Result<Target, Failure> {
-        attach_within(pid, stacks, PATIENCE, Some(stop)).map_err(|error| {
+        let process = Process::open(pid).map_err(AttachError::from);
+        let target = process
+            .and_then(|process| attach_within(&Arc::new(process), stacks, PATIENCE, Some(stop)));
+        target.map_err(|error| {
             // Too short a life to be seen is no failure of the command.
             match self.is_running() {
                 true => Failure::attach(pid, &error),

@@ -1,6 +1,7 @@
 use std::mem::{Discriminant, discriminant};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use firefinch_cpython::FindError;
@@ -65,7 +66,10 @@ pub(crate) fn run() -> Result<ExitCode, Failure> {
 
 /// The process's row, if it is Python and can be profiled.
 fn look(pid: Pid, unseen: &mut Unseen) -> Option<Row> {
-    match Target::attach(pid, Stacks::Python, Duration::ZERO) {
+    let process = Process::open(pid).map_err(AttachError::from);
+    let target = process
+        .and_then(|process| Target::attach(&Arc::new(process), Stacks::Python, Duration::ZERO));
+    match target {
         Ok(target) => {
             let version = target.runtime()?.version;
             Some(row(target.process(), version.to_string()))

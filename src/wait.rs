@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::FindError;
@@ -16,9 +17,12 @@ const SLICE: Duration = Duration::from_millis(100);
 /// Attaches to a process for these stacks. It may be about to have an
 /// interpreter: a moment is waited for one if there is reason to.
 pub(crate) fn attach(pid: Pid, stacks: Stacks, stop: Option<&Stop>) -> Result<Target, AttachError> {
-    match Target::attach(pid, stacks, Duration::ZERO) {
-        Err(error) if is_passing(pid, &error) => attach_within(pid, stacks, PATIENCE, stop),
-        Err(error) => without_python(pid, stacks, error),
+    let process = Arc::new(Process::open(pid)?);
+    match Target::attach(&process, stacks, Duration::ZERO) {
+        Err(error) if is_passing(&process, &error) => {
+            attach_within(&process, stacks, PATIENCE, stop)
+        }
+        Err(error) => without_python(&process, stacks, error),
         target => target,
     }
 }
@@ -26,7 +30,7 @@ pub(crate) fn attach(pid: Pid, stacks: Stacks, stop: Option<&Stop>) -> Result<Ta
 /// Attaches, waiting for an interpreter until then, or until the user wants
 /// it to end.
 pub(crate) fn attach_within(
-    pid: Pid,
+    process: &Arc<Process>,
     stacks: Stacks,
     patience: Duration,
     stop: Option<&Stop>,
@@ -34,7 +38,7 @@ pub(crate) fn attach_within(
     let begun = Instant::now();
     loop {
         let left = patience.saturating_sub(begun.elapsed());
-        let mut error = match Target::attach(pid, stacks, left.min(SLICE)) {
+        let mut error = match Target::attach(process, stacks, left.min(SLICE)) {
             Err(error) => error,
             found => return found,
         };
@@ -45,7 +49,7 @@ pub(crate) fn attach_within(
             }
             return match asked {
                 true => Err(error),
-                false => without_python(pid, stacks, error),
+                false => without_python(process, stacks, error),
             };
         }
     }
@@ -53,23 +57,25 @@ pub(crate) fn attach_within(
 
 /// A process that could run Python and does not has native stacks, if those
 /// will do.
-fn without_python(pid: Pid, stacks: Stacks, error: AttachError) -> Result<Target, AttachError> {
+fn without_python(
+    process: &Arc<Process>,
+    stacks: Stacks,
+    error: AttachError,
+) -> Result<Target, AttachError> {
     if stacks != Stacks::Python && error.runs_no_python() {
-        return Target::attach_native(pid, stacks);
+        return Target::attach_native(process, stacks);
     }
     Err(error)
 }
 
 /// Whether there is reason to expect an interpreter in a moment.
-fn is_passing(pid: Pid, error: &AttachError) -> bool {
+fn is_passing(process: &Process, error: &AttachError) -> bool {
     match error {
         AttachError::NoInterpreter {
             error: FindError::NotReady(_),
             ..
         } => true,
-        AttachError::NoInterpreter { .. } => {
-            Process::open(pid).is_ok_and(|process| process.age() < YOUNG)
-        }
+        AttachError::NoInterpreter { .. } => process.age() < YOUNG,
         other => other.may_pass(),
     }
 }

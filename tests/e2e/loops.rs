@@ -36,9 +36,10 @@ struct Moment {
 impl Look {
     fn at(python: &Interpreter, target: &Target) -> Self {
         let pid = Pid::new(target.pid()).unwrap();
-        let mut found = firefinch_sampler::Target::attach(pid, Stacks::Python, PATIENCE).unwrap();
-        found.refresh().unwrap();
         let process = Arc::new(Process::open(pid).unwrap());
+        let found = firefinch_sampler::Target::attach(&process, Stacks::Python, PATIENCE);
+        let mut found = found.unwrap();
+        found.refresh().unwrap();
         let memory = Arc::new(process.memory().unwrap());
         let runtime = found.runtime().unwrap();
         let mut native = Native::new(&process, &memory, &Arc::default()).unwrap();

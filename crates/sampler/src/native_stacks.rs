@@ -42,6 +42,20 @@ impl NativeStacks {
         }
     }
 
+    /// Those of the next program in the same process; of this one there are no
+    /// more.
+    pub(crate) fn begin_anew(&mut self) -> Self {
+        self.end();
+        Self {
+            reader: None,
+            shown: self.shown,
+            kernel: self.kernel,
+            addresses: self.addresses,
+            library: Arc::clone(&self.library),
+            tally: self.tally.clone(),
+        }
+    }
+
     /// What is known of object files.
     pub(crate) fn library(&self) -> &Arc<Library> {
         &self.library

@@ -469,7 +469,8 @@ mod tests {
             whom: Whom::default(),
             blocking: false,
         };
-        let target = Target::attach_native(pid, Stacks::PythonOrNative).unwrap();
+        let process = Arc::new(Process::open(pid).unwrap());
+        let target = Target::attach_native(&process, Stacks::PythonOrNative).unwrap();
         let recorder = Recorder::new(target, |_| String::new(), options).unwrap();
         (child, recorder)
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use firefinch_cpython::{FindError, Motion, Runtime};
 use firefinch_memory::{ReadError, RemoteAddr};
-use firefinch_process::{AccessError, Cost, Pid, Process, ProcessMemory, Question};
+use firefinch_process::{AccessError, Cost, Process, ProcessMemory, Question};
 
 use crate::attach::{AttachError, Found, Stacks, find_in, find_runtime};
 use crate::fold::Shown;
@@ -67,10 +67,13 @@ impl Target {
     /// [`AttachError`], which says at which step it failed and why. If
     /// [nothing runs Python](AttachError::runs_no_python) though it looks as if
     /// something should, [`attach_native`](Self::attach_native) may do.
-    pub fn attach(pid: Pid, wanted: Stacks, patience: Duration) -> Result<Self, AttachError> {
-        let process = Arc::new(Process::open(pid)?);
-        let found = find_runtime(&process, wanted, patience)?;
-        Self::of(process, wanted, NativeStacks::default(), found)
+    pub fn attach(
+        process: &Arc<Process>,
+        wanted: Stacks,
+        patience: Duration,
+    ) -> Result<Self, AttachError> {
+        let found = find_runtime(process, wanted, patience)?;
+        Self::of(Arc::clone(process), wanted, NativeStacks::default(), found)
     }
 
     /// Attaches to the process without looking for an interpreter first. One
@@ -78,10 +81,9 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::attach`].
-    pub fn attach_native(pid: Pid, wanted: Stacks) -> Result<Self, AttachError> {
-        let process = Arc::new(Process::open(pid)?);
+    pub fn attach_native(process: &Arc<Process>, wanted: Stacks) -> Result<Self, AttachError> {
         let found = (process.memory()?, None);
-        Self::of(process, wanted, NativeStacks::default(), found)
+        Self::of(Arc::clone(process), wanted, NativeStacks::default(), found)
     }
 
     /// What the descendants of this process are attached to for: where nobody has
@@ -203,8 +205,7 @@ impl Target {
             }
             found => found?,
         };
-        let mut native = std::mem::take(&mut self.native);
-        native.end();
+        let native = self.native.begin_anew();
         let process = Arc::clone(&self.process);
         *self = Self::of(process, self.wanted, native, (memory, runtime))?;
         Ok(())
