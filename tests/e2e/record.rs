@@ -18,8 +18,19 @@ pub(crate) fn record(target: &Target, options: &[&str]) -> (Collapsed, Run) {
     (Collapsed::parse(&run.stdout), run)
 }
 
+/// Fails if more than this share of all samples is lost: who refuses what is hard to read
+/// shows nothing wrong.
+pub(crate) fn assert_few_lost(shown: u64, run: &Run, tolerated: f64) {
+    let lost = summed_up(run, "lost") as f64;
+    let all = shown as f64 + lost;
+    assert!(
+        shown > 0 && lost <= all * tolerated,
+        "{lost} of {all} are lost: {run:#?}"
+    );
+}
+
 /// The number before `words` in the summary.
-fn summed_up(run: &Run, words: &str) -> u64 {
+pub(crate) fn summed_up(run: &Run, words: &str) -> u64 {
     let before = run.stderr.split(words).next().unwrap_or_default();
     let number = before.trim_end().rsplit(' ').next().unwrap_or_default();
     let number = number.replace(',', "").parse();

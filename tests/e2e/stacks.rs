@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::record::{function, label, labels, record};
+use crate::record::{assert_few_lost, function, label, labels, record};
 use crate::support::{Collapsed, Interpreter, Run, Target, alone, for_every_that};
 
 /// Every stack that there can be, oldest frame first.
@@ -49,19 +49,24 @@ impl Possible {
     /// which it can be: a sampler that refuses what it cannot read would show
     /// nothing wrong.
     fn assert_all(&self, collapsed: &Collapsed) {
-        let seen: BTreeSet<_> = collapsed.stacks.iter().map(|(s, _)| innermost(s)).collect();
-        let can_be: BTreeSet<_> = self.0.iter().map(|s| innermost(s)).collect();
-        let overlooked: Vec<_> = can_be.difference(&seen).collect();
+        let overlooked: Vec<_> = self.overlooked(collapsed).collect();
         assert!(
             overlooked.is_empty(),
             "never seen: {overlooked:?}: {collapsed:#?}"
         );
     }
+
+    /// The functions that were not seen as the innermost, with their depths.
+    fn overlooked(&self, collapsed: &Collapsed) -> impl Iterator<Item = (String, usize)> {
+        let seen: BTreeSet<_> = collapsed.stacks.iter().map(|(s, _)| innermost(s)).collect();
+        let can_be: BTreeSet<_> = self.0.iter().map(|s| innermost(s)).collect();
+        can_be.into_iter().filter(move |one| !seen.contains(one))
+    }
 }
 
 /// The newest function and its depth.
-fn innermost(stack: &[String]) -> (&str, usize) {
-    (function(stack.last().unwrap()), stack.len())
+fn innermost(stack: &[String]) -> (String, usize) {
+    (function(stack.last().unwrap()).to_owned(), stack.len())
 }
 
 /// Versions that differ in how they call: with frames on the heap, in data
@@ -81,6 +86,32 @@ fn recorded(python: &Interpreter, kind: &str, options: &[&str]) -> (Possible, Co
     let (collapsed, run) = record(&target, &[&["-d", "0.5", "-r", "4000"], options].concat());
     (Possible::of(&target.truth), collapsed, run)
 }
+
+/// Records up to three times, and fails if stacks are wrong or lost in one of them, or if
+/// some function is never seen as the innermost at a depth at which it can be, unless it
+/// is one of the `rare`: what takes a hundredth of the time may be missed once.
+fn assert_possible(python: &Interpreter, kind: &str, tolerated: f64, rare: &[&str]) {
+    let mut missing = BTreeSet::new();
+    for attempt in 0..3 {
+        let (possible, collapsed, run) = recorded(python, kind, &[]);
+        possible.assert_of(&collapsed, &run, tolerated);
+        assert_few_lost(collapsed.total(), &run, FEW);
+        let overlooked = possible.overlooked(&collapsed);
+        let overlooked = overlooked.filter(|(name, _)| !rare.contains(&&**name));
+        let overlooked: BTreeSet<_> = overlooked.collect();
+        missing = match attempt {
+            0 => overlooked,
+            _ => &missing & &overlooked,
+        };
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("never seen: {missing:?}");
+}
+
+/// None or two of 2,000 samples are lost on an idle machine.
+const FEW: f64 = 0.05;
 
 /// A method has the caller that its object was given to, also where a method
 /// of the same name of another class was called a moment ago.
@@ -102,6 +133,8 @@ fn generators() {
     for_every_that("stacks-generators", is_new, |python| {
         let (possible, collapsed, run) = recorded(python, "generators", &[]);
         possible.assert_of(&collapsed, &run, 0.1);
+        // One of a hundred on an idle machine.
+        assert_few_lost(collapsed.total(), &run, 0.2);
     });
 }
 
@@ -132,8 +165,7 @@ fn iterated() {
 #[test]
 fn callbacks() {
     for_every_that("stacks-callbacks", is_new, |python| {
-        let (possible, collapsed, run) = recorded(python, "callbacks", &[]);
-        possible.assert_of(&collapsed, &run, 0.0);
+        assert_possible(python, "callbacks", 0.0, &[]);
     });
 }
 
@@ -142,8 +174,7 @@ fn callbacks() {
 #[test]
 fn constructors() {
     for_every_that("stacks-constructors", is_new, |python| {
-        let (possible, collapsed, run) = recorded(python, "constructors", &[]);
-        possible.assert_of(&collapsed, &run, 0.001);
+        assert_possible(python, "constructors", 0.001, &[]);
     });
 }
 
@@ -164,8 +195,12 @@ fn implicit() {
 fn bodies() {
     let some = |python: &Interpreter| is_new(python) && python.minor() >= (3, 12);
     for_every_that("stacks-bodies", some, |python| {
-        let (possible, collapsed, run) = recorded(python, "bodies", &[]);
-        possible.assert_of(&collapsed, &run, 0.001);
+        assert_possible(
+            python,
+            "bodies",
+            0.001,
+            &["rank", "bodies.<locals>.Body.third"],
+        );
     });
 }
 
