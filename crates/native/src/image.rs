@@ -11,9 +11,10 @@ mod notes;
 mod section;
 
 pub use build_id::BuildId;
+pub(crate) use bytes::Part;
 pub use bytes::{FileIdentity, ObjectBytes, ObjectSource};
 pub(crate) use code::Code;
-pub(crate) use compressed::unpack_xz;
+pub(crate) use compressed::{Unpacker, unpack_xz};
 pub use error::ImageError;
 pub use layout::Image;
 pub(crate) use section::{Section, SectionName, Stub};

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::ImageAddress;
 use crate::arch::Architecture;
 use crate::image::{Image, ImageError, ObjectBytes, SectionName, unpack_xz};
 use crate::symbols::{DebugInfo, Linkage, SymbolTable};
@@ -23,7 +24,7 @@ pub(crate) struct ObjectFile {
 #[derive(Debug)]
 struct Debug {
     supplement: Option<Arc<ObjectFile>>,
-    info: Option<Arc<DebugInfo>>,
+    info: Arc<DebugInfo>,
 }
 
 /// Files that the debug information of one is kept together with: it belongs to one,
@@ -91,21 +92,26 @@ impl ObjectFile {
         })
     }
 
-    /// Its debug information; who asks while it is unpacked waits.
-    pub(crate) fn debug_info(&self, supplement: Option<&Arc<Self>>) -> Option<Arc<DebugInfo>> {
+    /// Its debug information, of which that of `first` is going to be asked for; who
+    /// asks while it is unpacked waits.
+    pub(crate) fn debug_info(
+        &self,
+        supplement: Option<&Arc<Self>>,
+        first: ImageAddress,
+    ) -> Arc<DebugInfo> {
         let mut known = self.debug.lock().unwrap_or_else(PoisonError::into_inner);
         let is_same = |debug: &&Debug| {
             debug.supplement.as_ref().map(Arc::as_ptr) == supplement.map(Arc::as_ptr)
         };
         if let Some(debug) = known.iter().find(is_same) {
-            return debug.info.clone();
+            return Arc::clone(&debug.info);
         }
         let other = supplement.map(|file| &file.image);
-        let info = DebugInfo::open(&self.image, other).map(Arc::new);
+        let info = Arc::new(DebugInfo::open(&self.image, other, first));
         if known.len() < MAX_SUPPLEMENTS {
             known.push(Debug {
                 supplement: supplement.cloned(),
-                info: info.clone(),
+                info: Arc::clone(&info),
             });
         }
         info

@@ -13,6 +13,7 @@ mod module_symbols;
 mod perf_map;
 mod symbol_table;
 mod symbolizer;
+mod unit_bytes;
 mod units;
 
 pub(crate) use debug_info::DebugInfo;

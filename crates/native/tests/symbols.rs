@@ -38,7 +38,7 @@ fn symbols_of(program: &Program, root: Option<PathBuf>) -> Vec<Symbol> {
     Target::start(program).symbols(root).0
 }
 
-/// Inlined functions are frames of their own, in any version and compression of DWARF, and gdb names the same.
+/// Inlined functions are frames of their own, in any version and compression of DWARF, whether or not its units are listed or refer to each other, and gdb names the same.
 #[test]
 fn inlined_functions() {
     for flags in [
@@ -50,9 +50,19 @@ fn inlined_functions() {
         let program = Program::build("names.c", flags);
         assert_all_known(&symbols_of(&program, None));
     }
-    let program = Program::build("names.c", &["-O2", "-g"]);
-    let program = program.with("objcopy", &["--compress-debug-sections=zstd"]);
-    assert_all_known(&symbols_of(&program, None));
+    // Packed in another way, without a list of units, and units that refer to others.
+    for (flags, change) in [
+        (&["-O2", "-g"][..], "--compress-debug-sections=zstd"),
+        (&["-O2", "-g"], "--remove-section=.debug_aranges"),
+        (
+            &["-O2", "-g", "-gz=zlib"],
+            "--remove-section=.debug_aranges",
+        ),
+        (&["-O2", "-g", "-flto"], "--compress-debug-sections=zlib"),
+    ] {
+        let program = Program::build("names.c", flags).with("objcopy", &[change]);
+        assert_all_known(&symbols_of(&program, None));
+    }
 }
 
 /// Without debug information the symbol table names what is left of the functions; without that the dynamic one names what others may call, and the rest is an offset that is the same in every run.

@@ -121,7 +121,7 @@ impl ObjectBytes {
     }
 
     /// A part that is read piece by piece and not kept, `None` unless it lies within.
-    pub(crate) fn reader(&self, range: Range<u64>) -> Option<impl BufRead> {
+    pub(crate) fn reader(&self, range: Range<u64>) -> Option<impl BufRead + Send + use<>> {
         let is_within = range.start <= range.end && range.end <= self.len();
         let rest = Rest {
             bytes: self.clone(),
@@ -171,6 +171,12 @@ impl Read for Rest {
         }
         self.range.start = end;
         Ok(count)
+    }
+}
+
+impl From<Vec<u8>> for Part {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Kept::Copied(bytes.into()))
     }
 }
 

@@ -15,14 +15,24 @@ const MAX_DEFLATE_RATIO: u64 = 1032;
 const MAX_XZ: u64 = 64 << 20;
 const MAX_XZ_MEMORY_KB: u32 = 64 << 10;
 
+/// A section that is being unpacked.
+pub(crate) struct Unpacker<'a> {
+    /// How many bytes there will be, if that is true.
+    pub(crate) size: usize,
+    pub(crate) bytes: Box<dyn Read + Send + 'a>,
+}
+
 /// Unpacks a section of `len` bytes that starts with an `Elf64_Chdr`: type, a reserved
 /// word, the size when unpacked, the alignment (24 bytes).
-pub(super) fn unpack(mut section: impl BufRead, len: u64) -> Option<Vec<u8>> {
+pub(super) fn unpacker<'a>(
+    mut section: impl BufRead + Send + 'a,
+    len: u64,
+) -> Option<Unpacker<'a>> {
     let mut header = [0; 24];
     section.read_exact(&mut header).ok()?;
     let header = Bytes(&header);
     let size = header.u64(8)?;
-    match header.u32(0)? {
+    let bytes: Box<dyn Read + Send + 'a> = match header.u32(0)? {
         elf::ELFCOMPRESS_ZLIB => {
             if size > len.checked_mul(MAX_DEFLATE_RATIO)? {
                 return None;
@@ -37,21 +47,22 @@ pub(super) fn unpack(mut section: impl BufRead, len: u64) -> Option<Vec<u8>> {
             // Without its checksum, which takes a seventh of the time: whoever damages
             // a file can mend that as well, and debug information is never believed
             // to be sound.
-            read(flate2::bufread::DeflateDecoder::new(section), size)
+            Box::new(flate2::bufread::DeflateDecoder::new(section))
         }
-        elf::ELFCOMPRESS_ZSTD => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(section).ok()?;
-            read(decoder, size)
-        }
-        _ => None,
-    }
+        elf::ELFCOMPRESS_ZSTD => Box::new(ruzstd::decoding::StreamingDecoder::new(section).ok()?),
+        _ => return None,
+    };
+    let size = usize::try_from(size).ok().filter(|_| size <= MAX)?;
+    Some(Unpacker { size, bytes })
 }
 
-/// Reads exactly `size` bytes. Memory that is not written to is none: a size
-/// that is not true costs addresses only.
-fn read(mut unpacked: impl Read, size: u64) -> Option<Vec<u8>> {
-    let mut out = vec![0; usize::try_from(size).ok().filter(|_| size <= MAX)?];
-    unpacked.read_exact(&mut out).ok()?;
+/// Unpacks all of a section to exactly the size that it states.
+pub(super) fn unpack(section: impl BufRead + Send, len: u64) -> Option<Vec<u8>> {
+    let mut unpacker = unpacker(section, len)?;
+    // Memory that is not written to is none: a size that is not true costs addresses
+    // only.
+    let mut out = vec![0; unpacker.size];
+    unpacker.bytes.read_exact(&mut out).ok()?;
     Some(out)
 }
 

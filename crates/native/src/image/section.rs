@@ -3,7 +3,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::ObjectBytes;
 use super::bytes::Part;
-use super::compressed;
+use super::compressed::{self, Unpacker};
 use crate::ImageAddress;
 
 /// A section: where it lies, and its bytes once they were needed.
@@ -63,6 +63,16 @@ impl Section {
         }
     }
 
+    /// All of a file as one.
+    #[cfg(test)]
+    pub(crate) fn of(bytes: &ObjectBytes, compressed: bool) -> Self {
+        let section = Self::new(bytes, ImageAddress::new(0), bytes.len(), 0..bytes.len());
+        Self {
+            compressed,
+            ..section
+        }
+    }
+
     /// Whether the file has no bytes of it.
     pub(crate) fn is_empty(&self) -> bool {
         self.file.is_empty()
@@ -80,12 +90,33 @@ impl Section {
         Some(using(self.read()?.get()))
     }
 
+    /// Part of its bytes, read anew; `None` unless all of it can be had, and of a
+    /// section that is compressed.
+    pub(crate) fn part(&self, offset: u64, len: u64) -> Option<Part> {
+        let start = self.file.start.checked_add(offset)?;
+        let end = start.checked_add(len)?;
+        let is_within = end <= self.file.end && !self.compressed;
+        is_within.then(|| self.bytes.part(start..end)).flatten()
+    }
+
+    /// How many bytes the file has of it.
+    pub(crate) fn len(&self) -> u64 {
+        self.file.end - self.file.start
+    }
+
+    /// Unpacks it from its start; `None` if it is not compressed.
+    pub(crate) fn unpacker(&self) -> Option<Unpacker<'static>> {
+        let packed = self.bytes.reader(self.file.clone())?;
+        self.compressed
+            .then(|| compressed::unpacker(packed, self.len()))
+            .flatten()
+    }
+
     fn read(&self) -> Option<Data> {
         Some(match self.compressed {
             true => {
                 let packed = self.bytes.reader(self.file.clone())?;
-                let len = self.file.end - self.file.start;
-                Data::Unpacked(compressed::unpack(packed, len)?)
+                Data::Unpacked(compressed::unpack(packed, self.len())?)
             }
             false => Data::Plain(self.bytes.part(self.file.clone())?),
         })

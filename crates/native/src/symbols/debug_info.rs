@@ -5,6 +5,7 @@ use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use self_cell::self_cell;
 
 use super::demangle::demangle;
+use super::unit_bytes::UnitBytes;
 use super::units::{Context, Units};
 use crate::ImageAddress;
 use crate::image::{Image, SectionName};
@@ -37,6 +38,7 @@ self_cell! {
 
 /// The bytes of the sections of the files.
 struct Sections {
+    units: UnitBytes,
     main: File,
     supplement: Option<File>,
 }
@@ -57,17 +59,41 @@ const SECTIONS: [(SectionId, SectionName); 10] = [
 ];
 
 impl DebugInfo {
-    /// Reads what units there are, and nothing in them; `None` if that is damaged.
-    pub(crate) fn open(main: &Arc<Image>, supplement: Option<&Arc<Image>>) -> Option<Self> {
-        let sections = Sections {
-            main: File::open(main),
-            supplement: supplement.map(File::open),
-        };
-        let cell = Cell::try_new(sections, |sections| {
-            let supplement = sections.supplement.as_ref().map(File::dwarf);
-            Units::read(|id| sections.main.reader(id), supplement)
+    /// Reads the unit with the code of `first`, which is going to be asked for, and
+    /// what there has to be for that.
+    pub(crate) fn open(
+        main: &Arc<Image>,
+        supplement: Option<&Arc<Image>>,
+        first: ImageAddress,
+    ) -> Self {
+        // Unpacking takes longer than all the rest, so each section has a thread for
+        // it, and of the largest no more is unpacked than is needed.
+        let by_units = [SectionName::DebugInfo, SectionName::DebugAranges];
+        let names = SECTIONS.map(|(_, name)| name);
+        let of_main = names.iter().filter(|name| !by_units.contains(name));
+        let of_main = of_main.filter_map(|name| main.section(*name));
+        let of_other = supplement.into_iter();
+        let of_other = of_other.flat_map(|other| names.map(|name| other.section(name)));
+        let packed = of_main.chain(of_other.flatten());
+        let packed = packed.filter(|section| section.compressed);
+        let cell = std::thread::scope(|scope| {
+            for section in packed {
+                scope.spawn(|| section.data().is_some());
+            }
+            let sections = Sections {
+                units: UnitBytes::new(main.section(SectionName::DebugInfo)),
+                main: File(Arc::clone(main)),
+                supplement: supplement.map(|image| File(Arc::clone(image))),
+            };
+            let cell = Cell::new(sections, |sections| {
+                let supplement = || sections.supplement.as_ref().map(File::dwarf);
+                let main = |id| sections.main.reader(id);
+                Units::new(&sections.units, main, supplement)
+            });
+            cell.with_dependent(|_, units| units.prepare(first));
+            cell
         });
-        Some(Self(Mutex::new(cell.ok()?)))
+        Self(Mutex::new(cell))
     }
 
     /// The functions at an address, the innermost inlined one first; empty
@@ -102,19 +128,6 @@ fn frames(context: &Context<'_>, address: ImageAddress) -> gimli::Result<Vec<Sou
 }
 
 impl File {
-    fn open(image: &Arc<Image>) -> Self {
-        // Unpacking takes longer than all the rest, so each section has a
-        // thread for it.
-        let sections = SECTIONS.iter();
-        let packed = sections.filter_map(|(_, name)| image.section(*name).filter(|s| s.compressed));
-        std::thread::scope(|scope| {
-            for section in packed {
-                scope.spawn(|| section.data().is_some());
-            }
-        });
-        Self(Arc::clone(image))
-    }
-
     fn dwarf(&self) -> Dwarf<Reader<'_>> {
         let load = |id| Ok::<_, std::convert::Infallible>(self.reader(id));
         match Dwarf::load(load) {

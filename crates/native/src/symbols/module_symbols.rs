@@ -38,11 +38,11 @@ impl ModuleSymbols {
         }
     }
 
-    /// The debug information, if there is any.
-    pub(super) fn debug(&self) -> Option<&DebugInfo> {
+    /// The debug information, if there is any, that is asked for an address.
+    pub(super) fn debug(&self, first: ImageAddress) -> Option<&DebugInfo> {
         let open = || {
             let files = self.files.as_ref()?;
-            files.main.debug_info(files.supplement.as_ref())
+            Some(files.main.debug_info(files.supplement.as_ref(), first))
         };
         self.debug.get_or_init(open).as_deref()
     }

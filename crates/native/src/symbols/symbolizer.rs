@@ -183,7 +183,7 @@ impl Symbolizer {
             return vec![self.by_table(symbols, asked)];
         }
         let frames = symbols
-            .debug()
+            .debug(asked.address)
             .map(|debug| debug.find(asked.address))
             .unwrap_or_default();
         let count = frames.len();

@@ -1,9 +1,13 @@
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use gimli::{DebugInfoOffset, Dwarf, EndianSlice, LittleEndian, SectionId, UnitHeader, constants};
+use gimli::{
+    DebugAbbrev, DebugAranges, DebugInfo, DebugInfoOffset, Dwarf, EndianSlice, LittleEndian,
+    SectionId, UnitHeader, constants,
+};
 
+use super::unit_bytes::UnitBytes;
 use crate::ImageAddress;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
@@ -12,14 +16,22 @@ pub(super) type Context<'a> = addr2line::Context<Reader<'a>>;
 /// The compilation units of an object, each decoded when an address of it is
 /// asked for. A C library has thousands, of which a program uses some dozens.
 pub(super) struct Units<'a> {
+    bytes: &'a UnitBytes,
     sections: Box<dyn Fn(SectionId) -> Reader<'a> + Send + 'a>,
-    supplement: Option<Arc<Dwarf<Reader<'a>>>>,
-    /// By start: start, end, where the unit is in `.debug_info`.
-    ranges: Vec<(u64, u64, usize)>,
+    read_supplement: Box<dyn Fn() -> Option<Dwarf<Reader<'a>>> + Send + 'a>,
+    supplement: OnceCell<Option<Arc<Dwarf<Reader<'a>>>>>,
+    /// Where the code of those units is that are listed.
+    listed: Vec<Code>,
+    /// Where that of all units is: what is not listed is only told by the units
+    /// themselves.
+    all: OnceCell<Vec<Code>>,
     decoders: RefCell<HashMap<usize, Decoder<'a>>>,
     /// All units at once, for those that refer to others.
     whole: OnceCell<Option<Context<'a>>>,
 }
+
+/// Code of a unit: start, end, where the unit is in `.debug_info`.
+type Code = (u64, u64, usize);
 
 /// What decodes a unit.
 enum Decoder<'a> {
@@ -37,45 +49,35 @@ const MAX_BACK: usize = 16;
 const MAX_ABBREVIATIONS: u64 = 1 << 16;
 
 impl<'a> Units<'a> {
-    /// Reads where the code of each unit is. `sections` gives the sections of
-    /// the object, `supplement` those of what `dwz` found common to several.
-    pub(super) fn read(
+    /// Reads where the code of units is, of those that are listed. `sections` gives
+    /// the other sections of the object, `supplement` those of what `dwz` found common
+    /// to several.
+    pub(super) fn new(
+        bytes: &'a UnitBytes,
         sections: impl Fn(SectionId) -> Reader<'a> + Send + 'a,
-        supplement: Option<Dwarf<Reader<'a>>>,
-    ) -> gimli::Result<Self> {
-        let mut units = Self {
-            sections: Box::new(sections),
-            supplement: supplement.map(Arc::new),
-            ranges: Vec::new(),
-            decoders: RefCell::default(),
-            whole: OnceCell::new(),
-        };
-        let dwarf = units.dwarf(None);
-        let mut ranges: HashMap<usize, Vec<(u64, u64)>> = HashMap::new();
-        let mut lists = dwarf.debug_aranges.headers();
+        supplement: impl Fn() -> Option<Dwarf<Reader<'a>>> + Send + 'a,
+    ) -> Self {
+        let mut listed = Vec::new();
+        let lists = DebugAranges::from(sections(SectionId::DebugAranges));
+        let mut lists = lists.headers();
         while let Ok(Some(list)) = lists.next() {
-            let of_unit = ranges.entry(list.debug_info_offset().0).or_default();
             let mut entries = list.entries();
             while let Ok(Some(entry)) = entries.next() {
-                of_unit.push((entry.range().begin, entry.range().end));
+                let range = entry.range();
+                listed.push((range.begin, range.end, list.debug_info_offset().0));
             }
         }
-        let mut headers = dwarf.units();
-        while let Some(header) = headers.next()? {
-            let offset = header.debug_info_offset().map_or(usize::MAX, |o| o.0);
-            let listed = ranges.remove(&offset);
-            let of_unit = listed.filter(|listed| !listed.is_empty());
-            let of_unit = of_unit.or_else(|| unit_ranges(&dwarf, header).ok());
-            let of_unit = of_unit
-                .into_iter()
-                .flatten()
-                .filter(|(start, end)| start < end);
-            units
-                .ranges
-                .extend(of_unit.map(|(start, end)| (start, end, offset)));
+        bytes.list(listed.iter().map(|(.., offset)| *offset));
+        Self {
+            bytes,
+            sections: Box::new(sections),
+            read_supplement: Box::new(supplement),
+            supplement: OnceCell::new(),
+            listed: in_order(listed),
+            all: OnceCell::new(),
+            decoders: RefCell::default(),
+            whole: OnceCell::new(),
         }
-        units.ranges.sort_unstable();
-        Ok(units)
     }
 
     /// Looks at an address with what decodes its unit; `None` if it is in none.
@@ -85,12 +87,10 @@ impl<'a> Units<'a> {
         look: impl FnOnce(&Context<'a>) -> T,
     ) -> Option<T> {
         let addr = address.get();
-        let after = self.ranges.partition_point(|(start, ..)| *start <= addr);
-        let before = self.ranges.get(..after)?.iter().rev().take(MAX_BACK);
-        let (.., offset) = before.into_iter().find(|(_, end, _)| addr < *end)?;
+        let offset = unit_of(&self.listed, addr).or_else(|| unit_of(self.all(), addr))?;
         let mut decoders = self.decoders.borrow_mut();
-        let decoder = decoders.entry(*offset);
-        let decoder = decoder.or_insert_with(|| self.decoder(*offset).unwrap_or(Decoder::Nothing));
+        let decoder = decoders.entry(offset);
+        let decoder = decoder.or_insert_with(|| self.decoder(offset).unwrap_or(Decoder::Nothing));
         match decoder {
             Decoder::Alone(context) => Some(look(context)),
             Decoder::Whole => {
@@ -101,27 +101,67 @@ impl<'a> Units<'a> {
         }
     }
 
+    /// Has what is needed for an address that is going to be asked for: while others
+    /// unpack the other sections, as only this may take longer than all of those.
+    pub(super) fn prepare(&self, address: ImageAddress) {
+        let offset = unit_of(&self.listed, address.get());
+        let unit = offset.and_then(|offset| self.bytes.unit(offset));
+        if unit.is_none_or(|unit| self.refers_to_others(unit)) {
+            self.bytes.whole();
+        }
+    }
+
+    /// Where the code of all units is.
+    fn all(&self) -> &[Code] {
+        self.all.get_or_init(|| {
+            let dwarf = self.dwarf(None);
+            let listed: HashSet<usize> = self.listed.iter().map(|(.., offset)| *offset).collect();
+            let mut all = self.listed.clone();
+            let mut headers = dwarf.units();
+            while let Ok(Some(header)) = headers.next() {
+                let offset = header.debug_info_offset().map_or(usize::MAX, |o| o.0);
+                if !listed.contains(&offset) {
+                    let ranges = unit_ranges(&dwarf, header).unwrap_or_default();
+                    all.extend(ranges.into_iter().map(|(start, end)| (start, end, offset)));
+                }
+            }
+            in_order(all)
+        })
+    }
+
     fn decoder(&self, offset: usize) -> Option<Decoder<'a>> {
-        let dwarf = self.dwarf(None);
-        let header = dwarf.debug_info.header_from_offset(DebugInfoOffset(offset));
-        let header = header.ok()?;
-        if refers_to_others(&header, &dwarf) {
+        let unit = self.bytes.unit(offset)?;
+        if self.refers_to_others(unit) {
             return Some(Decoder::Whole);
         }
-        let all = (self.sections)(SectionId::DebugInfo);
-        let end = offset.checked_add(header.length_including_self())?;
-        let alone = all.slice().get(offset..end)?;
-        let dwarf = self.dwarf(Some(EndianSlice::new(alone, LittleEndian)));
+        let dwarf = self.dwarf(Some(unit));
         Some(Decoder::Alone(Box::new(Context::from_dwarf(dwarf).ok()?)))
     }
 
+    /// Whether anything in a unit may refer to another one by its offset, as it
+    /// does after optimization at link time, and after `dwz`.
+    fn refers_to_others(&self, unit: &'a [u8]) -> bool {
+        let unit = DebugInfo::new(unit, LittleEndian);
+        let Ok(header) = unit.header_from_offset(DebugInfoOffset(0)) else {
+            return false;
+        };
+        let abbreviations = DebugAbbrev::from((self.sections)(SectionId::DebugAbbrev));
+        let Ok(abbreviations) = header.abbreviations(&abbreviations) else {
+            return false;
+        };
+        let all = (1..MAX_ABBREVIATIONS).map_while(|code| abbreviations.get(code));
+        let mut attributes = all.flat_map(|abbreviation| abbreviation.attributes());
+        attributes.any(|attribute| attribute.form() == constants::DW_FORM_ref_addr)
+    }
+
     /// All sections, or with one unit alone.
-    fn dwarf(&self, unit: Option<Reader<'a>>) -> Dwarf<Reader<'a>> {
+    fn dwarf(&self, unit: Option<&'a [u8]>) -> Dwarf<Reader<'a>> {
+        let units = unit.or_else(|| self.bytes.whole()).unwrap_or_default();
         let load = |id| {
-            Ok::<_, std::convert::Infallible>(match (id, unit) {
-                (SectionId::DebugInfo, Some(unit)) => unit,
-                // They name units by their offset.
-                (SectionId::DebugAranges, Some(_)) => Reader::default(),
+            Ok::<_, std::convert::Infallible>(match id {
+                SectionId::DebugInfo => EndianSlice::new(units, LittleEndian),
+                // They name units by their offset among all.
+                SectionId::DebugAranges if unit.is_some() => Reader::default(),
                 _ => (self.sections)(id),
             })
         };
@@ -129,9 +169,27 @@ impl<'a> Units<'a> {
             Ok(dwarf) => dwarf,
             Err(never) => match never {},
         };
-        dwarf.sup.clone_from(&self.supplement);
+        let supplement = || (self.read_supplement)().map(Arc::new);
+        dwarf
+            .sup
+            .clone_from(self.supplement.get_or_init(supplement));
         dwarf
     }
+}
+
+/// Without what is empty.
+fn in_order(mut code: Vec<Code>) -> Vec<Code> {
+    code.retain(|(start, end, _)| start < end);
+    code.sort_unstable();
+    code
+}
+
+/// The unit with the code at an address.
+fn unit_of(code: &[Code], addr: u64) -> Option<usize> {
+    let after = code.partition_point(|(start, ..)| *start <= addr);
+    let mut before = code.get(..after)?.iter().rev().take(MAX_BACK);
+    let (.., offset) = before.find(|(_, end, _)| addr < *end)?;
+    Some(*offset)
 }
 
 /// The addresses of a unit, as it says itself.
@@ -146,15 +204,4 @@ fn unit_ranges<'a>(
         found.push((range.begin, range.end));
     }
     Ok(found)
-}
-
-/// Whether anything in a unit may refer to another one by its offset, as it
-/// does after optimization at link time, and after `dwz`.
-fn refers_to_others<'a>(header: &UnitHeader<Reader<'a>>, dwarf: &Dwarf<Reader<'a>>) -> bool {
-    let Ok(abbreviations) = header.abbreviations(&dwarf.debug_abbrev) else {
-        return false;
-    };
-    let all = (1..MAX_ABBREVIATIONS).map_while(|code| abbreviations.get(code));
-    let mut attributes = all.flat_map(|abbreviation| abbreviation.attributes());
-    attributes.any(|attribute| attribute.form() == constants::DW_FORM_ref_addr)
 }
