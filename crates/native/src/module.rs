@@ -3,11 +3,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::ImageAddress;
 use crate::arch::Architecture;
-use crate::image::{Image, ImageError};
+use crate::image::{Image, ImageError, SectionName};
 use crate::library;
 use crate::mapping::Origin;
 use crate::modules::Objects;
 use crate::object_file::ObjectFile;
+use crate::symbols::DebugFiles;
 use crate::unwind::Cfi;
 
 /// An object that code comes from: a file, the vDSO, or nothing that has a
@@ -16,6 +17,8 @@ use crate::unwind::Cfi;
 pub struct Module {
     origin: Origin,
     loaded: OnceLock<Result<Arc<ObjectFile>, ImageError>>,
+    /// The file of debug information that describes frames.
+    apart: OnceLock<Option<Arc<ObjectFile>>>,
 }
 
 impl Module {
@@ -23,6 +26,7 @@ impl Module {
         Self {
             origin,
             loaded: OnceLock::new(),
+            apart: OnceLock::new(),
         }
     }
 
@@ -86,6 +90,22 @@ impl Module {
     ) -> Result<(&Arc<Image>, &Cfi), ImageError> {
         let file = self.file(objects, arch)?;
         Ok((file.image(), file.cfi()))
+    }
+
+    /// What describes frames in a file of debug information: compilers write that
+    /// for debuggers where they are told not to write it for the program itself.
+    pub(crate) fn cfi_apart(&self, objects: &dyn Objects, arch: &Architecture) -> Option<&Cfi> {
+        let find = || {
+            let Origin::File(mapped) = &self.origin else {
+                return None;
+            };
+            let file = self.file(objects, arch).ok()?;
+            let apart = DebugFiles::apart(file, &mapped.path, &objects.debug_places(), objects)?;
+            let image = apart.image();
+            (image.has(SectionName::DebugFrame) && image.is_for(arch)).then_some(apart)
+        };
+        let apart = self.apart.get_or_init(find).as_ref();
+        apart.map(|file| file.cfi())
     }
 
     /// The object file with all that is known of it, opened at the first call.

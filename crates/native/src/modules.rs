@@ -11,7 +11,7 @@ use crate::image::ObjectBytes;
 use crate::library::Library;
 use crate::mapping::{Mapping, Origin};
 use crate::module::Module;
-use crate::symbols::Candidate;
+use crate::symbols::{Candidate, DebugPlaces};
 
 /// Opens what modules are made from. The one way to anything outside: whether
 /// a path means the target's root or ours, what stands in for a deleted file,
@@ -26,6 +26,11 @@ pub trait Objects: Send + Sync {
     fn debug_file(&self, candidate: &Candidate) -> Option<ObjectBytes> {
         let _ = candidate;
         None
+    }
+
+    /// Where debug information may have been fetched to.
+    fn debug_places(&self) -> DebugPlaces {
+        DebugPlaces::default()
     }
 
     /// The bytes of a source file by its path in the target, `None` if it is

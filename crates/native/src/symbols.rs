@@ -16,6 +16,7 @@ mod symbolizer;
 mod unit_bytes;
 mod units;
 
+pub(crate) use debug_files::DebugFiles;
 pub(crate) use debug_info::DebugInfo;
 pub(crate) use linkage::Linkage;
 pub(crate) use symbol_table::SymbolTable;

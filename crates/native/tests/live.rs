@@ -5,7 +5,9 @@ mod support;
 
 use std::process::Command;
 
-use firefinch_native::{CodeAddress, Frame, Outcome, Registers, Status, Via, arch::x86_64};
+use firefinch_native::{
+    CodeAddress, Frame, Outcome, Registers, Status, Unwinder, Via, arch::x86_64,
+};
 use support::build::Program;
 use support::gdb;
 use support::target::{Target, addresses, assert_same};
@@ -139,6 +141,40 @@ fn unknown_frame_pointer() {
             assert_eq!((part.1.by_search, whole.1.by_search), (1, 0));
         }
     }
+}
+
+/// What only the file of debug information says of frames is as good as what the program says itself, and unwound by without a mark.
+#[test]
+fn described_apart() {
+    let flags = [
+        "-O2",
+        "-g",
+        "-fno-asynchronous-unwind-tables",
+        "-Wl,--build-id=0xabcd",
+    ];
+    let program = Program::build("chain.c", &flags);
+    let unwound = |target: &Target, mut unwinder: Unwinder| {
+        let sample = target.sample(target.pid());
+        sample.unwind(&mut unwinder, &target.memory)
+    };
+    let by_table = |frames: &[Frame]| {
+        let frames = frames.iter();
+        frames.filter(|frame| frame.via == Via::UnwindInfo).count()
+    };
+    let target = Target::start(&program);
+    let (whole, outcome) = unwound(&target, target.unwinder());
+    assert!(outcome.is_certain(), "{whole:#?}");
+    drop(target);
+    let root = program.dir.path().join("roots");
+    let debug = root.join("target/usr/lib/debug/.build-id/ab/cd.debug");
+    program.split(&debug);
+    let target = Target::start(&program);
+    let (frames, outcome) = unwound(&target, target.unwinder());
+    assert!(!outcome.is_certain(), "{frames:#?}");
+    let (frames, outcome) = unwound(&target, target.unwinder_with(root));
+    assert!(outcome.is_certain(), "{frames:#?}");
+    assert_eq!(frames.len(), whole.len());
+    assert_eq!(by_table(&frames), by_table(&whole));
 }
 
 /// Without unwind information functions are followed to where they return, and the frames found so are marked.

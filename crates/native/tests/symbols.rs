@@ -103,11 +103,7 @@ fn symbol_tables() {
 /// Moves the debug information of a program to `to` below `root`, and strips it.
 fn split(program: &Program, root: &Path, to: &Path) -> PathBuf {
     let debug = root.join(to.strip_prefix("/").unwrap_or(to));
-    fs::create_dir_all(debug.parent().expect("a directory")).expect("made");
-    run(Command::new("objcopy")
-        .arg("--only-keep-debug")
-        .args([&program.path, &debug]));
-    run(Command::new("strip").arg(&program.path));
+    program.split(&debug);
     debug
 }
 

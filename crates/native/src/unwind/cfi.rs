@@ -114,10 +114,21 @@ impl Cfi {
         let first = self.find_eh(arch, address);
         let first = first.and_then(|found| self.row(&found, arch, address, context));
         first.or_else(|first| {
-            let second = self.find_debug(arch, address);
-            let second = second.and_then(|found| self.row(&found, arch, address, context));
+            let second = self.rule_for_debuggers(arch, address, context);
             second.map_err(|_| first)
         })
+    }
+
+    /// The same by `.debug_frame` alone: a file of debug information has the headers
+    /// of what it leaves out.
+    pub(super) fn rule_for_debuggers(
+        &self,
+        arch: &Architecture,
+        address: ImageAddress,
+        context: &mut Context,
+    ) -> Result<Rule, NoRow> {
+        let found = self.find_debug(arch, address)?;
+        self.row(&found, arch, address, context)
     }
 
     /// Where the function at an address starts, or the part of it that is

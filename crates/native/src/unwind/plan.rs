@@ -28,6 +28,11 @@ pub(super) fn plan(modules: &Modules, at: CodeAddress, context: &mut Context) ->
     if let Some((stub, offset)) = image.stub_at(address) {
         return Plan::Rule((arch.stub)(&mut code, stub, address.get(), offset));
     }
+    if let Some(apart) = located.module.cfi_apart(modules.objects(), arch)
+        && let Ok(rule) = apart.rule_for_debuggers(arch, address, context)
+    {
+        return Plan::Rule(rule);
+    }
     let goes_on_at = match at {
         CodeAddress::Instruction(_) => address,
         CodeAddress::Return(_) => ImageAddress::new(address.get().wrapping_add(1)),

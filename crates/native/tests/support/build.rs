@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,6 +38,15 @@ impl Program {
         };
         run(command.arg(&source).arg("-o").arg(&path).args(flags));
         Self { dir, path }
+    }
+
+    /// Moves its debug information to a file of its own, and strips it.
+    pub(crate) fn split(&self, debug: &Path) {
+        fs::create_dir_all(debug.parent().expect("a directory")).expect("made");
+        let mut keep = Command::new("objcopy");
+        keep.arg("--only-keep-debug").args([&*self.path, debug]);
+        run(&mut keep);
+        run(Command::new("strip").arg(&self.path));
     }
 
     /// Changes the program with a tool that takes its path last.

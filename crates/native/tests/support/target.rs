@@ -116,6 +116,14 @@ impl Target {
         Unwinder::new(self.modules().0, Limits::default())
     }
 
+    /// The same; debug files are looked for below `debug_root`.
+    pub(crate) fn unwinder_with(&self, debug_root: PathBuf) -> Unwinder {
+        let (mappings, mut files) = mappings(&self.process);
+        files.debug_root = Some(debug_root);
+        let modules = Modules::new(&x86_64::X86_64, mappings, Arc::new(files));
+        Unwinder::new(modules, Limits::default())
+    }
+
     /// Traces a thread for as long as `look` takes.
     pub(crate) fn traced<T>(&self, tid: i32, look: impl FnOnce() -> T) -> T {
         let tid = unistd::Pid::from_raw(tid);

@@ -14,6 +14,11 @@ pub struct Nameless {
     pub build_id: String,
 }
 
+/// Where debug information is looked for.
+pub(super) fn debug_places() -> DebugPlaces {
+    DebugPlaces::from_environment(|name| std::env::var_os(name).map(Into::into))
+}
+
 /// Where clients of debuginfod keep what they have fetched, by these environment
 /// variables: a directory for each build id, with a file `debuginfo`.
 pub fn debuginfod_cache(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use firefinch_cpython::Version;
 use firefinch_memory::RemoteAddr;
-use firefinch_native::{DebugPlaces, ImageAddress, NameSource, Origin, Symbol, Symbolizer};
+use firefinch_native::{ImageAddress, NameSource, Origin, Symbol, Symbolizer};
 use firefinch_process::Process;
 use hashbrown::HashMap;
 
+use super::debug_files::debug_places;
 use super::jit::JitNames;
 use super::machine::ARCH;
 use super::map::Map;
@@ -38,10 +39,8 @@ const MAX_GENERATED: usize = 65_536;
 
 impl Names {
     pub(super) fn new() -> Self {
-        let variable = |name: &str| std::env::var_os(name).map(Into::into);
-        let places = DebugPlaces::from_environment(variable);
         Self {
-            symbolizer: Symbolizer::new(ARCH, places),
+            symbolizer: Symbolizer::new(ARCH, debug_places()),
             places: HashMap::new(),
             jit: JitNames::default(),
             generated: HashMap::new(),

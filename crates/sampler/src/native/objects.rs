@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_native::{
-    Candidate, FileIdentity, Image, Library, ObjectBytes, ObjectSource, Objects, Origin, Root,
+    Candidate, DebugPlaces, FileIdentity, Image, Library, ObjectBytes, ObjectSource, Objects,
+    Origin, Root,
 };
 use firefinch_process::{Module, Process, ProcessMemory, open_regular};
+
+use super::debug_files::debug_places;
 
 /// The object files of a live process.
 ///
@@ -116,6 +119,10 @@ impl Objects for LiveObjects {
             Root::Own => open_regular(&candidate.path),
         };
         opened(file.ok()?)
+    }
+
+    fn debug_places(&self) -> DebugPlaces {
+        debug_places()
     }
 
     fn source_file(&self, path: &Path) -> Option<ObjectBytes> {
