@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::record::record;
+use crate::record::{assert_few_lost, record};
 use crate::support::{Collapsed, Interpreter, Target, alone, for_every, for_every_that};
 
 /// Every edge there can be, and where a stack can begin and end.
@@ -103,7 +103,7 @@ fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) -> Collapse
         wrong.join("\n"),
         run.stderr
     );
-    assert!(total > 0, "{run:#?}");
+    assert_few_lost(total, &run, churn.lost);
     assert!(
         reaches_everything(&collapsed, churn.levels),
         "{collapsed:#?}"
@@ -114,10 +114,7 @@ fn true_edges(python: &Interpreter, churn: &Churn, options: &[&str]) -> Collapse
 /// Whether functions of every level were seen: a sampler that only ever sees
 /// quiet moments would not.
 fn reaches_everything(collapsed: &Collapsed, levels: &[&str]) -> bool {
-    levels.iter().all(|level| {
-        let is_level = |top: &String| place(top).0.starts_with(level);
-        collapsed.count(|frames| frames.last().is_some_and(is_level)) > 0
-    })
+    levels.iter().all(|level| share(collapsed, level) > 0.0)
 }
 
 /// Records the churn without a stop and with, and fails if the innermost functions of one
@@ -128,15 +125,36 @@ fn assert_shares(python: &Interpreter, churn: &Churn) {
     let seen = true_edges(python, churn, &[]);
     let stopped = true_edges(python, churn, &["--blocking"]);
     for level in churn.levels {
-        let [seen, stopped] = [&seen, &stopped].map(|collapsed| {
-            let is_level = |frames: &[String]| {
-                let newest = frames.last().map(|frame| place(frame).0);
-                newest.as_deref() == Some(level)
-            };
-            collapsed.count(is_level) as f64 / collapsed.total() as f64
-        });
+        let [seen, stopped] = [&seen, &stopped].map(|collapsed| share(collapsed, level));
         assert!(seen > stopped / 6.0, "{level}: {seen} of {stopped}");
     }
+}
+
+/// The same, and fails if the shares of a level are more than 8 points apart three times:
+/// on an idle machine they are up to 6.
+fn assert_close_shares(python: &Interpreter, churn: &Churn) {
+    const POINTS: f64 = 0.08;
+    let _alone = alone();
+    let mut apart = Vec::new();
+    for _ in 0..3 {
+        let [seen, stopped] = [&[][..], &["--blocking"]].map(|how| true_edges(python, churn, how));
+        let levels = churn.levels.iter().copied();
+        apart = levels
+            .map(|level| (level, share(&seen, level), share(&stopped, level)))
+            .collect();
+        apart.retain(|(_, seen, stopped)| (seen - stopped).abs() > POINTS);
+        if apart.is_empty() {
+            return;
+        }
+    }
+    panic!("level, share, share with a stop: {apart:?}");
+}
+
+/// The share of the stacks in which the innermost function is one of the level.
+fn share(collapsed: &Collapsed, level: &str) -> f64 {
+    let is_level = |top: &String| place(top).0.starts_with(level);
+    let count = collapsed.count(|frames| frames.last().is_some_and(is_level));
+    count as f64 / collapsed.total() as f64
 }
 
 /// A program that does nothing but call.
@@ -147,12 +165,15 @@ struct Churn {
     levels: &'static [&'static str],
     /// The share of stacks that may be wrong.
     tolerated: f64,
+    /// The share of samples that may be lost.
+    lost: f64,
 }
 
 const CALLS: Churn = Churn {
     program: "oracle_calls.py",
     levels: &["driver", "c_", "d_", "e_"],
     tolerated: 0.0,
+    lost: 0.05,
 };
 
 /// Whoever goes through a generator is hardly ever the innermost.
@@ -160,6 +181,7 @@ const GENERATORS: Churn = Churn {
     program: "oracle_generators.py",
     levels: &["c_", "g_"],
     tolerated: 0.0,
+    lost: 0.05,
 };
 
 /// Without a stop a generator that is asked again every microsecond comes back
@@ -167,6 +189,7 @@ const GENERATORS: Churn = Churn {
 /// calls it is one stack in three to fifteen.
 const MOVING_GENERATORS: Churn = Churn {
     tolerated: 0.03,
+    lost: 0.2,
     ..GENERATORS
 };
 
@@ -178,11 +201,11 @@ fn blocking() {
     });
 }
 
-/// Without a stop none either.
+/// Without a stop none either, and each function has its share.
 #[test]
 fn nonblocking() {
     for_every("oracle-nonblocking", |python| {
-        true_edges(python, &CALLS, &[]);
+        assert_close_shares(python, &CALLS);
     });
 }
 
@@ -195,6 +218,7 @@ fn unnamed() {
         program: "unnamed_calls.py",
         levels: &["step", "tracer", "__del__"],
         tolerated: 0.01,
+        lost: 0.05,
     };
     let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-unnamed", is_old, |python| {
@@ -210,6 +234,7 @@ fn operators() {
         program: "operator_calls.py",
         levels: &["__init__", "__and__", "__getitem__", "<genexpr>"],
         tolerated: 0.02,
+        lost: 0.05,
     };
     let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-operators", is_old, |python| {
@@ -225,6 +250,7 @@ fn large_module() {
         program: "large_module.py",
         levels: &["inner", "leaf"],
         tolerated: 0.0,
+        lost: 0.05,
     };
     let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-large-module", is_old, |python| {
