@@ -110,6 +110,10 @@ fn assert_possible(python: &Interpreter, kind: &str, tolerated: f64, rare: &[&st
     panic!("never seen: {missing:?}");
 }
 
+/// See "Limits" in README: in most runs none of 2,000 stacks with such calls is torn, in
+/// single ones one or two.
+const TORN: f64 = 0.001;
+
 /// None or two of 2,000 samples are lost on an idle machine.
 const FEW: f64 = 0.05;
 
@@ -146,17 +150,24 @@ fn generators() {
 fn iterated() {
     let some = |python: &Interpreter| ["3.13", "3.14", "3.15"].contains(&&*python.name);
     for_every_that("stacks-iterated", some, |python| {
-        let _alone = alone();
-        let target = Target::start_with(python, "oracle_stacks.py", &["iterated"]).settled();
-        let [seen, stopped] = [&[][..], &["--blocking"]].map(|options| {
+        let share = |target: &Target, options: &[&str]| {
             let asked = ["-d", "0.5", "-r", "2000"];
-            let (collapsed, run) = record(&target, &[&asked, options].concat());
+            let (collapsed, run) = record(target, &[&asked, options].concat());
             Possible::of(&target.truth).assert_of(&collapsed, &run, 0.005);
             let is_it = |frames: &[String]| function(frames.last().unwrap()) == "pairs";
             collapsed.count(is_it) as f64 / collapsed.total() as f64
+        };
+        // On a machine with more to do than processors it had a third now and then.
+        let mut seen_for_stopped = Vec::new();
+        let has_half = (0..3).any(|_| {
+            let _alone = alone();
+            let target = Target::start_with(python, "oracle_stacks.py", &["iterated"]).settled();
+            let (seen, stopped) = (share(&target, &[]), share(&target, &["--blocking"]));
+            seen_for_stopped.push((seen, stopped));
+            // Refused where it names its caller no more, it had a fifth to a seventh.
+            seen > stopped / 2.0
         });
-        // Refused where it names its caller no more, it had a fifth to a seventh.
-        assert!(seen > stopped / 2.0, "{seen} for {stopped}");
+        assert!(has_half, "{seen_for_stopped:?}");
     });
 }
 
@@ -165,7 +176,7 @@ fn iterated() {
 #[test]
 fn callbacks() {
     for_every_that("stacks-callbacks", is_new, |python| {
-        assert_possible(python, "callbacks", 0.0, &[]);
+        assert_possible(python, "callbacks", TORN, &[]);
     });
 }
 
@@ -174,7 +185,7 @@ fn callbacks() {
 #[test]
 fn constructors() {
     for_every_that("stacks-constructors", is_new, |python| {
-        assert_possible(python, "constructors", 0.001, &[]);
+        assert_possible(python, "constructors", TORN, &[]);
     });
 }
 
@@ -183,9 +194,7 @@ fn constructors() {
 #[test]
 fn implicit() {
     for_every_that("stacks-implicit", is_new, |python| {
-        let (possible, collapsed, run) = recorded(python, "implicit", &[]);
-        possible.assert_of(&collapsed, &run, 0.0);
-        possible.assert_all(&collapsed);
+        assert_possible(python, "implicit", TORN, &[]);
     });
 }
 
@@ -198,7 +207,7 @@ fn bodies() {
         assert_possible(
             python,
             "bodies",
-            0.001,
+            TORN,
             &["rank", "bodies.<locals>.Body.third"],
         );
     });
