@@ -211,13 +211,13 @@ fn nonblocking() {
 
 /// Nor of calls that no name tells: through a variable, by the interpreter for
 /// a trace function and for an object that dies. The line may be the one behind, where the
-/// caller has gone on: 3 of 1,000 on 3.8.
+/// caller has gone on: 3 of 1,000 on 3.8, and up to 15 of 1,000 on 3.6, 3.7 and 3.10.
 #[test]
 fn unnamed() {
     const CALLS: Churn = Churn {
         program: "unnamed_calls.py",
         levels: &["step", "tracer", "__del__"],
-        tolerated: 0.01,
+        tolerated: 0.03,
         lost: 0.05,
     };
     let is_old = |python: &Interpreter| python.minor() < (3, 11);
