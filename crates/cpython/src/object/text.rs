@@ -16,18 +16,28 @@ impl Objects<'_> {
     /// The text of a `str`, or of 2.7's `str` or `unicode`. What is not valid
     /// (a lone surrogate, bytes that are not UTF-8) becomes U+FFFD.
     pub(crate) fn text(&self, object: RemoteAddr) -> Result<String, ObjectError> {
+        self.text_within(object, MAX_TEXT)
+    }
+
+    /// The same of at most so many bytes; a longer one is refused.
+    pub(crate) fn text_within(
+        &self,
+        object: RemoteAddr,
+        limit: usize,
+    ) -> Result<String, ObjectError> {
         let (_, flags) = self.kind_of(object)?;
         if flags >> Subclass::Unicode as u32 & 1 == 1 {
             let characters = self.characters(object)?;
             let bytes = self.memory.read_vec(
                 characters.addr,
                 characters.count.saturating_mul(characters.width),
-                MAX_TEXT,
+                limit,
             )?;
             return Ok(decode(&bytes, characters.width));
         }
         if flags >> Subclass::Bytes as u32 & 1 == 1 {
-            return Ok(String::from_utf8_lossy(&self.bytes(object)?).into_owned());
+            let bytes = self.bytes_within(object, limit)??;
+            return Ok(String::from_utf8_lossy(&bytes).into_owned());
         }
         Err(ObjectError::Unexpected {
             expected: "str",
@@ -35,12 +45,7 @@ impl Objects<'_> {
         })
     }
 
-    /// The contents of a `bytes`, or of 2.7's `str`.
-    pub(crate) fn bytes(&self, object: RemoteAddr) -> Result<Vec<u8>, ObjectError> {
-        self.bytes_within(object, MAX_TEXT)?
-    }
-
-    /// The contents of a `bytes` of at most so many bytes.
+    /// The contents of a `bytes`, or of 2.7's `str`, of at most so many bytes.
     ///
     /// # Errors
     /// The outer one if there is no such object, the inner one if there is one

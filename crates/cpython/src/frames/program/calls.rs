@@ -55,6 +55,14 @@ pub(super) struct Calls {
 }
 
 impl Calls {
+    /// Bytes that they take, about: the sets' nodes are two thirds full, and have pointers.
+    pub(super) fn weight(&self) -> usize {
+        let sets = [&self.labels, &self.quiet, &self.outside];
+        let in_sets = sets.iter().map(|set| set.len()).sum::<usize>();
+        self.instructions.len() * size_of::<CallInstruction>()
+            + (2 * in_sets + self.starts.len()) * size_of::<u32>()
+    }
+
     /// The instruction at which a frame stands that is said to stand there.
     pub(super) fn instruction(&self, offset: u32) -> u32 {
         let behind = self.starts.partition_point(|start| *start <= offset);

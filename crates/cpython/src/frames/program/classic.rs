@@ -366,12 +366,21 @@ impl Instruction {
 /// The symbolic value stack, newest last. What lies below it is not known.
 type Stack = Vec<Option<Value>>;
 
+/// The newest values that a jump brings along: to 3.6 the language has no more
+/// arguments in a call (`ast_for_call`, `Python/ast.c`).
+const MAX_BROUGHT: usize = 256;
+/// What all jumps bring that have not arrived yet; a jump more brings nothing that
+/// is known.
+const MAX_ALL_BROUGHT: usize = 1 << 20;
+
 #[derive(Debug, Default)]
 struct Walk {
     /// `None` behind an instruction that does not go on to the next.
     stack: Option<Stack>,
-    /// What jumps bring along.
+    /// What jumps ahead bring along.
     joins: HashMap<u32, Stack>,
+    /// The values in them.
+    brought: usize,
     /// What is stored in local variables, if the same each time.
     variables: HashMap<u32, Option<Value>>,
     begun: bool,
@@ -391,7 +400,9 @@ enum Effect {
 impl Walk {
     /// Arrives at a label: what jumps brought and what comes from above must agree.
     fn join(&mut self, at: u32) {
-        self.stack = match (self.stack.take(), self.joins.remove(&at)) {
+        let jumped = self.joins.remove(&at);
+        self.brought -= jumped.as_ref().map_or(0, Stack::len);
+        self.stack = match (self.stack.take(), jumped) {
             (Some(above), Some(jumped)) => Some(merge(&above, &jumped)),
             (Some(above), None) if self.begun => Some(above),
             (None, Some(jumped)) => Some(jumped),
@@ -399,11 +410,23 @@ impl Walk {
         };
     }
 
-    fn jump(&mut self, target: u32, stack: Stack) {
-        let merged = match self.joins.get(&target) {
-            Some(other) => merge(other, &stack),
-            None => stack,
+    /// Jumps from the instruction before `end`. Back to what was passed it brings nothing.
+    fn jump(&mut self, end: u32, target: u32, stack: &[Option<Value>]) {
+        if target < end {
+            return;
+        }
+        let known = stack.len().saturating_sub(MAX_BROUGHT);
+        let stack = stack.get(known..).unwrap_or_default();
+        let other = self.joins.get(&target);
+        let before = other.map_or(0, Stack::len);
+        let mut merged = match other {
+            Some(other) => merge(other, stack),
+            None => stack.to_vec(),
         };
+        if self.brought - before + merged.len() > MAX_ALL_BROUGHT {
+            merged = Stack::new();
+        }
+        self.brought = self.brought - before + merged.len();
         self.joins.insert(target, merged);
     }
 
@@ -425,23 +448,23 @@ impl Walk {
         }
         match (instruction.op, target) {
             (JUMP_FORWARD | JUMP_ABSOLUTE, Some(target)) => {
-                self.jump(target, stack);
+                self.jump(instruction.end, target, &stack);
                 return None;
             }
             (RETURN_VALUE, _) => return None,
             (POP_JUMP_IF_FALSE | POP_JUMP_IF_TRUE, Some(target)) => {
                 stack.pop();
-                self.jump(target, stack.clone());
+                self.jump(instruction.end, target, &stack);
             }
             (JUMP_IF_FALSE_OR_POP | JUMP_IF_TRUE_OR_POP, Some(target)) => {
-                self.jump(target, stack.clone());
+                self.jump(instruction.end, target, &stack);
                 stack.pop();
             }
             (FOR_ITER, Some(target)) => {
                 called = maker(&stack);
-                let mut left = stack.clone();
-                left.pop();
-                self.jump(target, left);
+                let iterator = stack.pop();
+                self.jump(instruction.end, target, &stack);
+                stack.extend(iterator);
                 stack.push(None);
             }
             // It stays what it is.
@@ -505,7 +528,7 @@ fn rotate(stack: &mut Stack, count: usize) {
 }
 
 /// Aligned at the newest value; what differs is not known.
-fn merge(one: &Stack, two: &Stack) -> Stack {
+fn merge(one: &[Option<Value>], two: &[Option<Value>]) -> Stack {
     let pairs = one.iter().rev().zip(two.iter().rev());
     let mut merged: Stack = pairs.map(|(a, b)| if a == b { *a } else { None }).collect();
     merged.reverse();
@@ -719,6 +742,43 @@ mod tests {
         assert_eq!(callees(&long.concat(), WORDS), expected);
         let hidden = [[LOAD_GLOBAL, 0], [255, 0], [CALL_FUNCTION, 0]];
         assert_eq!(callees(&hidden.concat(), WORDS), [(4, None)]);
+    }
+
+    /// However deep the stack is and however many jumps lead to places of their own,
+    /// what they bring along takes some megabytes at most; `f(a or b)` before them is
+    /// understood, behind them its callee is not known.
+    #[test]
+    fn jumps_bring_little() {
+        let call = |code: &mut Vec<u8>| {
+            let ahead = u32::try_from(code.len() + 14).unwrap().to_be_bytes();
+            code.extend([LOAD_GLOBAL, 9, LOAD_FAST, 0]);
+            for byte in &ahead[..3] {
+                code.extend([EXTENDED_ARG_WORDS, *byte]);
+            }
+            code.extend([JUMP_IF_TRUE_OR_POP, ahead[3], LOAD_FAST, 1]);
+            code.extend([CALL_FUNCTION, 1, POP_TOP, 0]);
+        };
+        let mut code = Vec::new();
+        call(&mut code);
+        code.extend([LOAD_FAST, 0].repeat(20_000));
+        for index in 0..20_000_u32 {
+            let [high, middle, low, last] = (1_000_000 + 2 * index).to_be_bytes();
+            for byte in [high, middle, low] {
+                code.extend([EXTENDED_ARG_WORDS, byte]);
+            }
+            code.extend([POP_JUMP_IF_TRUE, last]);
+        }
+        let mut walk = Walk::default();
+        for instruction in decode(&code, WORDS) {
+            walk.step(instruction, WORDS);
+        }
+        let kept = walk.joins.values().map(Stack::len).sum::<usize>();
+        assert!(kept > 0 && kept == walk.brought);
+        assert!(kept <= MAX_ALL_BROUGHT, "{kept} values");
+        call(&mut code);
+        let found = callees(&code, WORDS);
+        let found: Vec<_> = found.iter().map(|(_, callee)| *callee).collect();
+        assert_eq!(found, [Some(Symbol::Name(9)), None]);
     }
 
     /// Bytes that are no bytecode end in calls of nobody knows what, not in a panic.

@@ -33,6 +33,8 @@ pub(super) struct Program {
     failures: HashMap<RemoteAddr, (Identity, u32)>,
     /// The names of all of them, and how many have each.
     names: HashMap<String, usize>,
+    /// Bytes that all of them take, about.
+    weight: usize,
 }
 
 /// How bytecode is written, and where it lies in a code object.
@@ -74,6 +76,12 @@ struct Offsets {
 /// Code objects remembered before starting anew; a large program has some ten
 /// thousand.
 const MAX_CODES: usize = 1 << 16;
+/// What they may take before, in bytes; those of a large program take some 50 MB.
+const MAX_WEIGHT: usize = 256 << 20;
+/// Names are as long as somebody types them; a longer one is no callee's.
+const MAX_NAME: usize = 4 << 10;
+/// Bytes of names of one code object's callees.
+const MAX_NAMES: usize = 4 << 20;
 /// Names or constants of a code object: a module that is a table of data has one
 /// constant for each of its entries.
 const MAX_TUPLE: u64 = 1 << 17;
@@ -142,6 +150,16 @@ impl Code {
         self.is_generator
     }
 
+    /// Bytes that it takes, about.
+    fn weight(&self) -> usize {
+        let mut named: Vec<&Arc<str>> = self.sites.iter().filter_map(Site::name).collect();
+        named.sort_unstable_by_key(|name| Arc::as_ptr(name));
+        named.dedup_by_key(|name| Arc::as_ptr(name));
+        let names = named.iter().map(|name| name.len()).sum::<usize>();
+        let sites = self.sites.len() * size_of::<Site>();
+        size_of::<Self>() + 2 * self.name.len() + names + sites + self.calls.weight()
+    }
+
     fn site(&self, offset: u32) -> Option<&Site> {
         let sites = &self.sites;
         let offset = self.calls.instruction(offset);
@@ -208,6 +226,13 @@ impl Code {
 }
 
 impl Site {
+    fn name(&self) -> Option<&Arc<str>> {
+        match &self.callee {
+            Callee::Named(name) => Some(name),
+            Callee::Code(_) | Callee::Unknown => None,
+        }
+    }
+
     fn runs(&self, code: RemoteAddr, of: &Code) -> bool {
         self.resumes == of.is_generator && self.callee.is(code, &of.name)
     }
@@ -286,6 +311,7 @@ impl Program {
             codes: HashMap::new(),
             failures: HashMap::new(),
             names: HashMap::new(),
+            weight: 0,
         })
     }
 
@@ -304,9 +330,10 @@ impl Program {
         if attempts >= MAX_ATTEMPTS {
             return None;
         }
-        if self.codes.len() >= MAX_CODES {
+        if self.codes.len() >= MAX_CODES || self.weight >= MAX_WEIGHT {
             self.codes.clear();
             self.names.clear();
+            self.weight = 0;
         }
         let Some(code) = self.read(memory, addr, &bytes, identity).map(Arc::new) else {
             if self.failures.len() >= MAX_CODES {
@@ -316,11 +343,21 @@ impl Program {
             return None;
         };
         *self.names.entry(code.name.clone()).or_default() += 1;
-        let before = self.codes.insert(addr, code.clone());
-        if let Some(count) = before.and_then(|before| self.names.get_mut(&before.name)) {
-            *count = count.saturating_sub(1);
+        self.weight += code.weight();
+        if let Some(before) = self.codes.insert(addr, code.clone()) {
+            self.weight -= before.weight();
+            self.forget_name(&before.name);
         }
         Some(code)
+    }
+
+    fn forget_name(&mut self, name: &str) {
+        if let Some(count) = self.names.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.names.remove(name);
+            }
+        }
     }
 
     /// What tells a code object from another one that lies where it lay: it has
@@ -349,7 +386,7 @@ impl Program {
     /// code object has.
     pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
         match code.site(offset).map(|site| &site.callee) {
-            Some(Callee::Named(name)) => self.names.get(&**name).is_some_and(|count| *count > 0),
+            Some(Callee::Named(name)) => self.names.contains_key(&**name),
             Some(Callee::Code(_)) => true,
             Some(Callee::Unknown) | None => false,
         }
@@ -365,7 +402,8 @@ impl Program {
         let offsets = self.offsets;
         let pointer = |offset| Bytes(bytes).ptr(offset);
         let objects = Objects::new(memory, &self.layout);
-        let name = objects.text(pointer(offsets.name)?).ok()?;
+        let name = objects.text_within(pointer(offsets.name)?, MAX_NAME);
+        let name = name.ok()?;
         let flags = Bytes(bytes).u32(offsets.flags)?;
         let tuple = |offset| self.tuple(memory, pointer(offset)?);
         let names = tuple(offsets.names)?;
@@ -397,11 +435,14 @@ impl Program {
                 (calls, tuple(*locals)?, Vec::new(), Vec::new(), first)
             }
         };
-        let text = |of: &[RemoteAddr], index: u32| {
+        let mut room = MAX_NAMES;
+        let mut text = |of: &[RemoteAddr], index: u32| {
             let object = *of.get(usize::try_from(index).ok()?)?;
-            Some(Callee::Named(objects.text(object).ok()?.into()))
+            let name = objects.text_within(object, MAX_NAME.min(room)).ok()?;
+            room = room.saturating_sub(name.len());
+            Some(Callee::Named(name.into()))
         };
-        let callee = |symbol| match symbol {
+        let mut callee = |symbol| match symbol {
             Symbol::Name(index) => text(&names, index),
             Symbol::Local(index) => text(&locals, index),
             Symbol::Cell(index) => text(&cells, index),
@@ -446,5 +487,155 @@ impl Program {
         let bytes = memory.read_vec(items, count * 8, limit).ok()?;
         let word = |word| Bytes(word).ptr(0).unwrap_or_default();
         Some(bytes.chunks_exact(8).map(word).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firefinch_memory::Snapshot;
+
+    use super::*;
+    use crate::layout::{Build, ReleaseLevel, Version};
+
+    const CODE: RemoteAddr = RemoteAddr::new(0x10_0000);
+    const STR: u64 = 0x1000;
+    const BYTES: u64 = 0x2000;
+    const TUPLE: RemoteAddr = RemoteAddr::new(0x1000_0000);
+    const EMPTY: u64 = 0x3000;
+
+    struct Target {
+        memory: Snapshot,
+        layout: Layout,
+        next: u64,
+    }
+
+    impl Target {
+        fn new() -> Self {
+            let version = Version {
+                major: 3,
+                minor: 10,
+                micro: 0,
+                level: ReleaseLevel::Final,
+                serial: 0,
+            };
+            let mut target = Self {
+                memory: Snapshot::new(),
+                layout: Layout::of(version, Build::Release).unwrap(),
+                next: 0x2000_0000,
+            };
+            for (kind, bit) in [(STR, 28), (BYTES, 27)] {
+                target.zeros(kind, 1024);
+                target.set(kind, Field::TypeFlags, 1 << bit);
+            }
+            target.zeros(EMPTY, 64);
+            target
+        }
+
+        fn zeros(&mut self, at: u64, len: usize) {
+            self.memory.insert(RemoteAddr::new(at), vec![0; len]);
+        }
+
+        fn set(&mut self, base: u64, field: Field, value: u64) {
+            let at = self.layout.need(field).unwrap() as u64;
+            let at = RemoteAddr::new(base + at);
+            self.memory.insert(at, value.to_le_bytes().to_vec());
+        }
+
+        fn object(&mut self, kind: u64, size: Field, len: usize, data: u64, of: &[u8]) -> u64 {
+            let at = self.next;
+            self.next += (data + of.len() as u64 + 64).next_multiple_of(64);
+            self.zeros(at, usize::try_from(data).unwrap() + 64);
+            self.set(at, Field::ObjectType, kind);
+            self.set(at, size, len as u64);
+            self.memory.insert(RemoteAddr::new(at + data), of.to_vec());
+            at
+        }
+
+        fn text(&mut self, text: &str) -> u64 {
+            let data = self.layout.need(Field::StrAsciiSize).unwrap() as u64;
+            let bytes = text.as_bytes();
+            let at = self.object(STR, Field::StrAsciiLength, text.len(), data, bytes);
+            let bit = |field| 1 << self.layout.need(field).unwrap();
+            let state =
+                bit(Field::StrKindBit) | bit(Field::StrCompactBit) | bit(Field::StrAsciiBit);
+            let state_at = self.layout.need(Field::StrAsciiState).unwrap() as u64;
+            let state_at = RemoteAddr::new(at + state_at);
+            self.memory
+                .insert(state_at, u32::to_le_bytes(state).to_vec());
+            at
+        }
+
+        /// A function that calls each of these.
+        fn calling(&mut self, name: &str, callees: &[u64]) {
+            let mut code = Vec::new();
+            for index in 0..callees.len() {
+                let [_, high, middle, low] = u32::try_from(index).unwrap().to_be_bytes();
+                code.extend([144, high, 144, middle, 116, low, 131, 0, 1, 0]);
+            }
+            let data = self.layout.need(Field::BytesData).unwrap() as u64;
+            let code = self.object(BYTES, Field::BytesSize, code.len(), data, &code);
+            let name = self.text(name);
+            self.zeros(CODE.get(), 256);
+            self.zeros(TUPLE.get(), 64);
+            self.set(TUPLE.get(), Field::TupleSize, callees.len() as u64);
+            let items = self.layout.need(Field::TupleItems).unwrap() as u64;
+            let words = callees.iter().flat_map(|callee| callee.to_le_bytes());
+            self.memory.insert(TUPLE.offset(items), words.collect());
+            self.set(CODE.get(), Field::CodeName, name);
+            self.set(CODE.get(), Field::CodeCode, code);
+            self.set(CODE.get(), Field::CodeNames, TUPLE.get());
+            for field in [
+                Field::CodeConsts,
+                Field::CodeVarnames,
+                Field::CodeCellvars,
+                Field::CodeFreevars,
+            ] {
+                self.set(CODE.get(), field, EMPTY);
+            }
+        }
+    }
+
+    fn names(code: &Code) -> Vec<usize> {
+        let names = code.sites.iter().filter_map(Site::name);
+        names.map(|name| name.len()).collect()
+    }
+
+    /// A callee's name without end is not read, and many long ones are only up to
+    /// some megabytes, while those before them are known.
+    #[test]
+    fn names_are_short() {
+        let mut target = Target::new();
+        let short = target.text("g");
+        let endless = target.text(&"x".repeat(1 << 20));
+        let long: Vec<u64> = (0..3_000)
+            .map(|_| target.text(&"y".repeat(4_000)))
+            .collect();
+        let callees = [&[short, endless], long.as_slice()].concat();
+        target.calling("f", &callees);
+        let mut program = Program::new(&target.layout).unwrap();
+        let code = program.code(&target.memory, CODE).unwrap();
+        assert_eq!(code.sites.len(), callees.len());
+        let found = names(&code);
+        assert_eq!(found[..2], [1, 4_000]);
+        let kept = found.iter().sum::<usize>();
+        assert!(kept > MAX_NAMES / 2 && kept <= MAX_NAMES, "{kept} bytes");
+        assert!(program.weight > kept && program.weight < 2 * MAX_NAMES);
+    }
+
+    /// What a code object took is given back when another one lies where it lay, its
+    /// name as well.
+    #[test]
+    fn replaced_code_leaves_nothing() {
+        let mut target = Target::new();
+        let callee = target.text("g");
+        let mut program = Program::new(&target.layout).unwrap();
+        let mut weights = Vec::new();
+        for index in 0..100 {
+            target.calling(&format!("f{index:03}"), &[callee]);
+            program.code(&target.memory, CODE).unwrap();
+            weights.push(program.weight);
+        }
+        assert_eq!(program.names.len(), 1);
+        assert_eq!(weights.first(), weights.last());
     }
 }
