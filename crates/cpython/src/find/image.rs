@@ -8,12 +8,12 @@ pub(super) struct ElfImage {
     pub(super) bias: u64,
     /// The loaded segments that can be written to: `.data` and `.bss`.
     pub(super) writable: Vec<(RemoteAddr, u64)>,
-    dynamic: Option<Dynamic>,
+    pub(super) dynamic: Option<Dynamic>,
 }
 
 /// Where the dynamic linker's tables are (gABI, "Dynamic Section").
 #[derive(Debug, Default)]
-struct Dynamic {
+pub(super) struct Dynamic {
     symtab: RemoteAddr,
     strtab: RemoteAddr,
     strtab_size: u64,

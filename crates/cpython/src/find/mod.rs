@@ -11,9 +11,10 @@ mod image;
 mod machine_code;
 mod scan;
 
+use std::cell::Cell;
 use std::fmt;
 
-use firefinch_memory::{Memory, RemoteAddr};
+use firefinch_memory::{Memory, Metered, ReadCost, RemoteAddr};
 
 use file::FileSymbols;
 pub use file::ReadSeek;
@@ -140,6 +141,14 @@ struct Landmarks {
     debug: Option<bool>,
 }
 
+/// What one search may cost: about two seconds. Images may be any number, and claim to
+/// be huge, and look as if they were full of interpreters; what is likely is looked at first.
+const MAX_COST: ReadCost = ReadCost {
+    reads: 1 << 20,
+    bytes: 4 << 30,
+    longest: 64 << 20,
+};
+
 /// Finds the interpreter in one of `images`, which the caller orders by
 /// likelihood: the executable first, then files named after Python.
 ///
@@ -150,6 +159,8 @@ pub fn find(
     images: &[Image],
     files: &dyn ImageFiles,
 ) -> Result<Runtime, FindError> {
+    let memory: &dyn Memory = &Metered::new(memory, MAX_COST);
+    let left = Cell::new(file::MAX_READ);
     let elves: Vec<_> = images
         .iter()
         .enumerate()
@@ -178,7 +189,7 @@ pub fn find(
         let likely = *index == 0 || images[*index].name.contains("python");
         if likely
             && let Some(file) = files.open(&images[*index])
-            && let Some(landmarks) = in_file(memory, elf, file)
+            && let Some(landmarks) = in_file(memory, elf, file, &left)
             && let Some(runtime) = try_landmarks(elf, landmarks)
         {
             return Ok(runtime);
@@ -248,8 +259,13 @@ fn exported(memory: &dyn Memory, elf: &ElfImage) -> Option<Landmarks> {
     })
 }
 
-fn in_file(memory: &dyn Memory, elf: &ElfImage, file: Box<dyn ReadSeek>) -> Option<Landmarks> {
-    let symbols = FileSymbols::read(file, elf.bias, FILE_SYMBOLS);
+fn in_file(
+    memory: &dyn Memory,
+    elf: &ElfImage,
+    file: Box<dyn ReadSeek>,
+    left: &Cell<u64>,
+) -> Option<Landmarks> {
+    let symbols = FileSymbols::read(file, elf.bias, FILE_SYMBOLS, left);
     let by_symbol = symbols.symbol(RUNTIME);
     let runtime = symbols.runtime_section.or(by_symbol);
     let head = symbols.symbol("interp_head");

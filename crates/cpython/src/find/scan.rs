@@ -8,6 +8,11 @@ use crate::runtime::Runtime;
 
 /// Read at a time.
 const BLOCK: usize = 1 << 20;
+/// By how much blocks overlap, so that what is looked for lies wholly in one: more than
+/// [`DebugOffsetsHeader::SIZE`] or the text of a version.
+const OVERLAP: usize = 64;
+/// Pointers to what looks like an interpreter; a process has one.
+const MAX_POINTERS: usize = 256;
 /// The most that is searched of one image; an interpreter's own data are some
 /// 600 KB, an embedder's may be larger.
 const MAX_SEARCH: u64 = 256 << 20;
@@ -32,7 +37,8 @@ fn each_block<T>(
             {
                 return Some(found);
             }
-            at += len as u64;
+            let is_last = at + len as u64 == size;
+            at += (if is_last { len } else { len - OVERLAP }) as u64;
         }
     }
     None
@@ -47,8 +53,8 @@ pub(super) fn cookie(memory: &dyn Memory, elf: &ElfImage) -> Option<RemoteAddr> 
             .filter(|(_, word)| *word == DebugOffsetsHeader::COOKIE);
         for (index, _) in cookies {
             let at = index * 8;
-            let header = Bytes(block).slice(at, DebugOffsetsHeader::SIZE)?;
-            if DebugOffsetsHeader::parse(header).is_some() {
+            let header = Bytes(block).slice(at, DebugOffsetsHeader::SIZE);
+            if header.is_some_and(|header| DebugOffsetsHeader::parse(header).is_some()) {
                 return Some(addr.offset(at as u64));
             }
         }
@@ -88,11 +94,12 @@ pub(super) fn interpreter_pointers(
             };
             // User space, aligned, and not a small number.
             let plausible = (0x1_0000..1 << 47).contains(&pointer.get()) && pointer.is_aligned(8);
-            if plausible && points_back(pointer).is_some() {
-                found.push(addr.offset(index as u64 * 8));
+            let at = addr.offset(index as u64 * 8);
+            if plausible && points_back(pointer).is_some() && found.last() < Some(&at) {
+                found.push(at);
             }
         }
-        None::<()>
+        (found.len() >= MAX_POINTERS).then_some(())
     });
     found
 }
@@ -131,4 +138,37 @@ pub(super) fn check_shape(memory: &dyn Memory, runtime: &Runtime) -> Result<(), 
         return Err(FindError::Unrecognised(runtime.version));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use firefinch_memory::Snapshot;
+
+    use super::*;
+
+    /// A cookie is found wherever it lies, across the end of a block and behind one that
+    /// is cut off or no header.
+    #[test]
+    fn cookies_lie_anywhere() {
+        let mut header = DebugOffsetsHeader::COOKIE.to_vec();
+        header.extend(0x030d_00f0_u64.to_le_bytes());
+        header.extend(0_u64.to_le_bytes());
+        let start = RemoteAddr::new(0x10_0000);
+        for at in [0, BLOCK - 64, BLOCK - 16, BLOCK - 8, BLOCK, 2 * BLOCK - 72] {
+            let mut data = vec![0; 2 * BLOCK];
+            data[at..at + 24].copy_from_slice(&header);
+            if at > BLOCK {
+                // One that is none, and one that only begins.
+                data[BLOCK - 8..BLOCK].copy_from_slice(&header[..8]);
+            }
+            let mut memory = Snapshot::new();
+            memory.insert(start, data);
+            let elf = ElfImage {
+                bias: 0,
+                writable: vec![(start, 2 * BLOCK as u64)],
+                dynamic: None,
+            };
+            assert_eq!(cookie(&memory, &elf), Some(start.offset(at as u64)), "{at}");
+        }
+    }
 }
