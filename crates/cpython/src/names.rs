@@ -2,16 +2,32 @@
 
 use std::collections::HashMap;
 
-use firefinch_memory::{Memory, RemoteAddr};
+use firefinch_memory::{Memory, Metered, ReadCost, RemoteAddr};
 
 use crate::layout::Field;
 use crate::object::{ObjectError, Objects};
 use crate::runtime::{Interpreter, Runtime};
 
+/// Characters of a thread's name.
+const MAX_NAME: u32 = 256;
+/// Bytes of a directory's path: `PATH_MAX`, four to a character.
+const MAX_PATH: usize = 4 * 4096;
+
+/// What finding the names of so many threads may cost. That of each takes two dozen
+/// reads, that of the module one for each module before it.
+fn max_cost(threads: usize) -> ReadCost {
+    let threads = threads as u64;
+    ReadCost {
+        reads: (64 << 10) + 64 * threads,
+        bytes: (64 << 20) + (64 << 10) * threads,
+        longest: 32 << 20,
+    }
+}
+
 impl Runtime {
     /// The names of the threads that `threading` knows in `interpreter`, by
-    /// their ident: `threading._active` (`Lib/threading.py`). Empty when the
-    /// module is not imported.
+    /// their ident: `threading._active` (`Lib/threading.py`), whose entries are read up to
+    /// twice as many as the interpreter has `threads`. Empty when the module is not imported.
     ///
     /// # Errors
     /// [`ObjectError`] if something on the way is not what it should be, as
@@ -20,7 +36,9 @@ impl Runtime {
         &self,
         memory: &dyn Memory,
         interpreter: Interpreter,
+        threads: usize,
     ) -> Result<HashMap<u64, String>, ObjectError> {
+        let memory: &dyn Memory = &Metered::new(memory, max_cost(threads));
         let objects = Objects::new(memory, &self.layout);
         let mut names = HashMap::new();
         let modules = self.interpreter_object(memory, interpreter, Field::InterpModules)?;
@@ -32,16 +50,19 @@ impl Runtime {
         let Some(active) = objects.dict_get(namespace, "_active")? else {
             return Ok(names);
         };
-        for (ident, thread) in objects.dict(active)? {
+        // Threads that have ended may still be there, not many.
+        let most = threads.saturating_mul(2).saturating_add(64);
+        for (ident, thread) in objects.dict(active)?.into_iter().take(most) {
             // 2.7 mangles the private name.
             let name = objects.attribute(thread, "_name").ok().flatten();
             let name = match name {
                 Some(name) => Some(name),
                 None => objects.attribute(thread, "_Thread__name").ok().flatten(),
             };
-            if let (Ok(ident), Some(Ok(name))) =
-                (objects.unsigned(ident), name.map(|n| objects.text(n)))
-            {
+            if let (Ok(ident), Some(Ok(name))) = (
+                objects.unsigned(ident),
+                name.map(|n| objects.text_cut(n, MAX_NAME)),
+            ) {
                 names.insert(ident, name);
             }
         }
@@ -66,7 +87,7 @@ impl Runtime {
         // Entries may be anything; only text is a directory.
         Ok(items
             .into_iter()
-            .filter_map(|item| objects.text(item).ok())
+            .filter_map(|item| objects.text_within(item, MAX_PATH).ok())
             .collect())
     }
 

@@ -200,6 +200,10 @@ struct Frames {
     native: HashMap<(usize, usize), (FrameId, Arc<NativePlace>)>,
 }
 
+/// Frames known before starting anew: a large program has some ten thousand in a
+/// recording, and one that goes on making code has any number.
+const MAX_FRAMES: usize = 1 << 16;
+
 impl Frames {
     fn id(&mut self, stack: &mut Stack<'_>, at: usize, profile: &mut Profile) -> Option<FrameId> {
         match stack.get(at)? {
@@ -209,6 +213,9 @@ impl Frames {
                     return Some(*frame);
                 }
                 let frame = enter(place, &stack.short_file(&place.code), profile);
+                if self.python.len() >= MAX_FRAMES {
+                    self.python.clear();
+                }
                 self.python.insert(key, (frame, Arc::clone(&place.code)));
                 Some(frame)
             }
@@ -218,6 +225,9 @@ impl Frames {
                     return Some(*frame);
                 }
                 let frame = enter_native(place, function, profile)?;
+                if self.native.len() >= MAX_FRAMES {
+                    self.native.clear();
+                }
                 self.native.insert(key, (frame, Arc::clone(place)));
                 Some(frame)
             }

@@ -17,6 +17,9 @@ pub(crate) struct ShortPaths {
     presence: Presence,
 }
 
+/// Files and directories known before starting anew; a large program has some thousand.
+const MAX_KNOWN: usize = 1 << 14;
+
 impl ShortPaths {
     /// With the target's `sys.path`, absolute entries only: a relative one
     /// cannot be a prefix of an absolute file name.
@@ -57,6 +60,9 @@ impl ShortPaths {
             Some(short) => short.into(),
             None => Arc::clone(filename),
         };
+        if self.short.len() >= MAX_KNOWN {
+            self.short.clear();
+        }
         self.short.insert(Arc::clone(filename), Arc::clone(&short));
         short
     }
@@ -90,6 +96,9 @@ impl ShortPaths {
             return *known;
         }
         let package = exists(&dir.join("__init__.py"));
+        if self.packages.len() >= MAX_KNOWN {
+            self.packages.clear();
+        }
         self.packages.insert(dir.to_path_buf(), package);
         package
     }

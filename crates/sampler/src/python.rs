@@ -161,10 +161,13 @@ impl Python {
     /// Asks each interpreter for the names of its threads; what cannot be read
     /// now may be readable later.
     fn name(&self, memory: &dyn Memory, threads: &mut Threads) {
-        let names: HashMap<Interpreter, _> = interpreters(threads)
-            .into_iter()
-            .filter_map(|each| Some((each, self.runtime.thread_names(memory, each).ok()?)))
-            .collect();
+        let count = threads.list().len();
+        let names = |each| {
+            let names = self.runtime.thread_names(memory, each, count);
+            Some((each, names.ok()?))
+        };
+        let interpreters = interpreters(threads).into_iter();
+        let names: HashMap<Interpreter, _> = interpreters.filter_map(names).collect();
         threads.name(|python| {
             let names = names.get(&python.interpreter)?;
             names.get(&python.ident).cloned()

@@ -127,7 +127,7 @@ pub fn observe(
     let interpreters = runtime.interpreters(memory)?;
     let threads = runtime.threads(memory)?;
     let ids = ThreadIds::new(&runtime).resolve(source.searched, &threads, source.native_ids);
-    let names = names(&runtime, memory, &interpreters);
+    let names = names(&runtime, memory, &interpreters, threads.len());
     let holders: HashSet<_> = interpreters
         .iter()
         .filter_map(|interpreter| Gil::of(&runtime, memory, *interpreter)?.holder(memory))
@@ -172,10 +172,11 @@ fn names(
     runtime: &Runtime,
     memory: &dyn Memory,
     interpreters: &[Interpreter],
+    threads: usize,
 ) -> HashMap<(Interpreter, u64), String> {
     let mut names = HashMap::new();
     for interpreter in interpreters {
-        let known = runtime.thread_names(memory, *interpreter);
+        let known = runtime.thread_names(memory, *interpreter, threads);
         let known = known.unwrap_or_default().into_iter();
         names.extend(known.map(|(ident, name)| ((*interpreter, ident), name)));
     }

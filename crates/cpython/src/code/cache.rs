@@ -4,6 +4,7 @@ use std::time::Instant;
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::HashMap;
 
+use super::kept::Kept;
 use super::layout::CodeLayout;
 use super::resolved::{Proof, Resolved};
 use super::{CodeError, CodeObject, Place};
@@ -32,6 +33,7 @@ pub struct CodeCache {
     pub(super) entries: HashMap<RemoteAddr, Entry>,
     /// Each text once: thousands of code objects share a file name.
     pub(super) texts: HashMap<Arc<str>, ()>,
+    pub(super) kept: Kept,
     pub(super) scratch: Vec<u8>,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Entry {
     pub(super) len: u32,
     /// Copies of the bytecode of a free-threaded build, by index.
     pub(super) copies: Vec<RemoteAddr>,
+    /// Whether a stack has had it since unused ones were dropped.
+    pub(super) is_used: bool,
 }
 
 /// More copies than a process has threads.
@@ -63,16 +67,17 @@ impl CodeCache {
             code_type: runtime.code_type,
             entries: HashMap::new(),
             texts: HashMap::new(),
+            kept: Kept::default(),
             scratch: Vec::new(),
         })
     }
 
-    /// The number of code objects decoded so far.
+    /// The number of code objects that are kept.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing has been decoded yet.
+    /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -105,6 +110,7 @@ impl CodeCache {
         stack: &RawStack,
         resolved: &mut Resolved,
     ) -> Result<usize, CodeError> {
+        self.drop_unused();
         let unchanged = self.unchanged(memory, stack, resolved)?;
         resolved.frames.truncate(unchanged);
         resolved.places.truncate(unchanged);
@@ -170,7 +176,11 @@ impl CodeCache {
         let mut oldest: Option<Instant> = None;
         let mut codes = Vec::new();
         for frame in frames {
-            match self.entries.get(&frame.code).map(|entry| entry.proof) {
+            let known = self.entries.get_mut(&frame.code).map(|entry| {
+                entry.is_used = true;
+                entry.proof
+            });
+            match known {
                 Some(known) if known.holds(counter) => {
                     oldest = Some(oldest.map_or(known.at, |at| at.min(known.at)));
                 }

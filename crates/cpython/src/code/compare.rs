@@ -5,6 +5,8 @@ use super::{CodeCache, CodeError};
 
 /// Code objects that begin this close to one another, in bytes, are copied together.
 const NEAR: u64 = 2048;
+/// As many as are compared at a time: with what lies between them they take 1 MiB.
+const BATCH: usize = 512;
 
 impl CodeCache {
     /// Compares these code objects, in the order of their addresses, with what
@@ -16,14 +18,19 @@ impl CodeCache {
         now: Proof,
     ) -> Result<(), CodeError> {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let done = self.copy(memory, codes, &mut scratch).and_then(|()| {
+        let mut batches = codes.chunks(BATCH);
+        let done = batches.try_for_each(|codes| {
+            self.copy(memory, codes, &mut scratch)?;
             let bytes = scratch.chunks_exact(self.layout.span);
             for (code, bytes) in codes.iter().zip(bytes) {
                 match self.entries.get_mut(code) {
                     Some(entry) if *entry.fingerprint == *bytes => entry.proof = now,
                     _ => {
                         let entry = self.decode(memory, *code, bytes, now)?;
-                        self.entries.insert(*code, entry);
+                        self.kept.add(&entry.code.lines);
+                        if let Some(before) = self.entries.insert(*code, entry) {
+                            self.kept.remove(&before.code.lines);
+                        }
                     }
                 }
             }

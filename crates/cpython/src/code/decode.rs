@@ -13,6 +13,11 @@ use crate::object::Objects;
 /// 6 MB for one of 20,000.
 const MAX_LINE_TABLE: usize = 64 << 20;
 
+/// Characters of a function's name; of generated ones some have hundreds.
+const MAX_NAME: u32 = 1024;
+/// Characters of a file's name: `PATH_MAX`.
+const MAX_PATH: u32 = 4096;
+
 impl CodeCache {
     pub(super) fn decode(
         &mut self,
@@ -28,10 +33,10 @@ impl CodeCache {
         self.check_type(memory, code, pointer(offsets.object_type)?)?;
         let layout = self.objects.clone();
         let objects = Objects::new(memory, &layout);
-        let name = objects.text(pointer(offsets.name)?)?;
-        let filename = objects.text(pointer(offsets.filename)?)?;
+        let name = objects.text_cut(pointer(offsets.name)?, MAX_NAME)?;
+        let filename = objects.text_cut(pointer(offsets.filename)?, MAX_PATH)?;
         let qualified_name = match offsets.qualified_name {
-            Some(offset) => Some(self.share(objects.text(pointer(offset)?)?)),
+            Some(offset) => Some(self.share(objects.text_cut(pointer(offset)?, MAX_NAME)?)),
             None => None,
         };
         let first_line = view
@@ -42,6 +47,7 @@ impl CodeCache {
         // Without its line table a function still has a name: it costs the lines.
         let table = objects.bytes_within(pointer(offsets.line_table)?, MAX_LINE_TABLE)?;
         let lines = table.map(|table| LineTable::decode(offsets.encoding, &table, first_line));
+        let lines = lines.ok().filter(|lines| self.kept.has_room(lines));
         let len = match offsets.bytecode_object {
             Some(offset) => {
                 let bytecode = pointer(offset)?;
@@ -63,6 +69,7 @@ impl CodeCache {
             }),
             len,
             copies: Vec::new(),
+            is_used: true,
         })
     }
 

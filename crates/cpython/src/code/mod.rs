@@ -3,6 +3,7 @@
 mod cache;
 mod compare;
 mod decode;
+mod kept;
 mod layout;
 mod resolved;
 

@@ -22,7 +22,7 @@ pub enum DebugOffsetsError {
     UnknownVersion(Version),
     /// A pre-release: the list of offsets still changes, and says no lengths.
     PreRelease(Version),
-    /// An offset beyond what any struct of CPython spans.
+    /// An offset beyond where any build has that member.
     Implausible(Field, u64),
     /// The copy is shorter than the version's struct.
     Short,
@@ -84,9 +84,12 @@ impl DebugOffsetsHeader {
     }
 }
 
-/// Above the largest struct whose members are addressed: a 3.15 interpreter
-/// state is some 400 KB.
-const MAX_OFFSET: u64 = 4 << 20;
+/// Above where any build has a member that the release build has at `usual`: options
+/// insert members here and there, or make some larger. Nothing that is sized by it can be
+/// of any size: a code object is compared up to its last member.
+fn max_offset(usual: usize) -> u64 {
+    1024 + 4 * usual as u64
+}
 
 impl Layout {
     /// The layout that a target's own offsets describe: the generated row for
@@ -120,18 +123,66 @@ impl Layout {
         let bytes = Bytes(bytes);
         for (field, position) in row.values {
             // The struct has a place (holding 0) for fields this build lacks.
-            if layout.get(*field).is_none() {
+            let Some(usual) = layout.get(*field) else {
                 continue;
-            }
+            };
             let value = bytes
                 .u64(*position as usize)
                 .ok_or(DebugOffsetsError::Short)?;
-            if value >= MAX_OFFSET {
-                return Err(DebugOffsetsError::Implausible(*field, value));
+            let implausible = DebugOffsetsError::Implausible(*field, value);
+            let value = u32::try_from(value).map_err(|_| implausible)?;
+            if u64::from(value) > max_offset(usual) {
+                return Err(implausible);
             }
-            let value = u32::try_from(value).unwrap_or(u32::MAX);
             layout.set(*field, value);
         }
         Ok(layout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each offset is taken over where it is plausible, and refused where it is beyond
+    /// the struct that it is of.
+    #[test]
+    fn offsets_beyond_their_struct() {
+        for row in DEBUG_OFFSETS {
+            let version = Version {
+                major: row.version.0,
+                minor: row.version.1,
+                micro: 0,
+                level: ReleaseLevel::Final,
+                serial: 0,
+            };
+            let header = DebugOffsetsHeader {
+                version,
+                free_threaded: false,
+            };
+            let usual = Layout::of(version, Build::Release).unwrap();
+            let mut bytes = vec![0; row.size as usize];
+            for (field, at) in row.values {
+                let value = usual.get(*field).unwrap_or(0) as u64;
+                bytes[*at as usize..][..8].copy_from_slice(&value.to_le_bytes());
+            }
+            let layout = Layout::with_debug_offsets(header, false, &bytes).unwrap();
+            for (field, at) in row.values {
+                let Some(value) = usual.get(*field) else {
+                    continue;
+                };
+                assert_eq!(layout.get(*field), Some(value));
+                let mut other = bytes.clone();
+                for (odd, is_taken) in [
+                    (value as u64 + 16, true),
+                    (0x3f_fff8, value > 0xf_0000),
+                    (u64::MAX, false),
+                ] {
+                    other[*at as usize..][..8].copy_from_slice(&odd.to_le_bytes());
+                    let taken = Layout::with_debug_offsets(header, false, &other).is_ok();
+                    assert_eq!(taken, is_taken, "{field:?} {value} {odd}");
+                }
+            }
+        }
     }
 }

@@ -151,7 +151,7 @@ impl Layout {
         self.get(field).ok_or(MissingField(field))
     }
 
-    fn set(&mut self, field: Field, value: u32) {
+    pub(crate) fn set(&mut self, field: Field, value: u32) {
         self.values[field as usize] = value;
     }
 }

@@ -78,6 +78,11 @@ impl LineTable {
         Self { ranges }
     }
 
+    /// Bytes that it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.ranges.capacity() * size_of::<LineRange>()
+    }
+
     /// The line of the instruction at `offset` bytes into the bytecode.
     pub fn line_at(&self, offset: u32) -> Option<u32> {
         let behind = self.ranges.partition_point(|r| r.start <= offset);

@@ -51,12 +51,10 @@ impl From<MissingField> for ObjectError {
     }
 }
 
-/// Names and paths are short; what is longer than this is not a name.
-const MAX_TEXT: usize = 1 << 20;
 /// `sys.modules` of a large program has some ten thousand entries.
 const MAX_ITEMS: u64 = 1 << 20;
 /// `sys.path` has some dozens.
-const MAX_LIST: u64 = 4_096;
+const MAX_LIST: usize = 4_096;
 
 /// Decodes objects of one interpreter.
 #[derive(Clone, Copy)]
@@ -167,9 +165,11 @@ impl<'a> Objects<'a> {
     /// The items of a `list`.
     pub(crate) fn list(&self, object: RemoteAddr) -> Result<Vec<RemoteAddr>, ObjectError> {
         self.expect(object, Subclass::List, "list")?;
-        let count = self.word(object, Field::ListSize)?.min(MAX_LIST);
+        let count = self.word(object, Field::ListSize)?;
+        let count = usize::try_from(count).map_or(MAX_LIST, |count| count.min(MAX_LIST));
         let items = self.ptr(object, Field::ListItems)?;
-        let bytes = self.memory.read_vec(items, count * 8, MAX_TEXT)?;
+        let mut bytes = vec![0; count * 8];
+        self.memory.read(items, &mut bytes)?;
         Ok(words(&bytes))
     }
 }

@@ -1,7 +1,10 @@
 use firefinch_memory::{Bytes, RemoteAddr};
 
-use super::{MAX_TEXT, ObjectError, Objects, Subclass};
+use super::{ObjectError, Objects, Subclass};
 use crate::layout::Field;
+
+/// The longest text that is read, in bytes.
+const MAX_TEXT: usize = 64 << 10;
 
 /// Where a `str` keeps its characters, and how wide each is.
 #[derive(Clone, Copy, Debug)]
@@ -12,37 +15,68 @@ struct Characters {
     width: u64,
 }
 
-impl Objects<'_> {
-    /// The text of a `str`, or of 2.7's `str` or `unicode`. What is not valid
-    /// (a lone surrogate, bytes that are not UTF-8) becomes U+FFFD.
-    pub(crate) fn text(&self, object: RemoteAddr) -> Result<String, ObjectError> {
-        self.text_within(object, MAX_TEXT)
-    }
+/// How a text is stored.
+enum Stored {
+    Characters(Characters),
+    /// In a 2.7 `str`.
+    Bytes,
+}
 
-    /// The same of at most so many bytes; a longer one is refused.
+impl Objects<'_> {
+    /// The text of a `str`, or of 2.7's `str` or `unicode`, of at most so many
+    /// bytes. What is not valid (a lone surrogate, bytes that are not UTF-8) becomes U+FFFD.
+    ///
+    /// # Errors
+    /// A longer one, and what is no text.
     pub(crate) fn text_within(
         &self,
         object: RemoteAddr,
         limit: usize,
     ) -> Result<String, ObjectError> {
+        match self.stored(object)? {
+            Stored::Characters(Characters { addr, count, width }) => {
+                let len = count.saturating_mul(width);
+                Ok(decode(&self.memory.read_vec(addr, len, limit)?, width))
+            }
+            Stored::Bytes => {
+                let bytes = self.bytes_within(object, limit)??;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        }
+    }
+
+    /// The same of any length, of which so many characters are read, and an ellipsis shows
+    /// that there are more.
+    pub(crate) fn text_cut(&self, object: RemoteAddr, limit: u32) -> Result<String, ObjectError> {
+        let limit = u64::from(limit);
+        let (addr, count, width) = match self.stored(object)? {
+            Stored::Characters(Characters { addr, count, width }) => (addr, count, width),
+            Stored::Bytes => {
+                let data = self.layout.need(Field::BytesData)? as u64;
+                let len = self.word(object, Field::BytesSize)?;
+                (object.offset(data), len, 1)
+            }
+        };
+        if count <= limit {
+            return self.text_within(object, MAX_TEXT);
+        }
+        let bytes = self.memory.read_vec(addr, limit * width, MAX_TEXT)?;
+        Ok(decode(&bytes, width) + "…")
+    }
+
+    fn stored(&self, object: RemoteAddr) -> Result<Stored, ObjectError> {
         let (_, flags) = self.kind_of(object)?;
-        if flags >> Subclass::Unicode as u32 & 1 == 1 {
-            let characters = self.characters(object)?;
-            let bytes = self.memory.read_vec(
-                characters.addr,
-                characters.count.saturating_mul(characters.width),
-                limit,
-            )?;
-            return Ok(decode(&bytes, characters.width));
+        let is = |subclass| flags >> subclass as u32 & 1 == 1;
+        if is(Subclass::Unicode) {
+            Ok(Stored::Characters(self.characters(object)?))
+        } else if is(Subclass::Bytes) {
+            Ok(Stored::Bytes)
+        } else {
+            Err(ObjectError::Unexpected {
+                expected: "str",
+                addr: object,
+            })
         }
-        if flags >> Subclass::Bytes as u32 & 1 == 1 {
-            let bytes = self.bytes_within(object, limit)??;
-            return Ok(String::from_utf8_lossy(&bytes).into_owned());
-        }
-        Err(ObjectError::Unexpected {
-            expected: "str",
-            addr: object,
-        })
     }
 
     /// The contents of a `bytes`, or of 2.7's `str`, of at most so many bytes.
@@ -71,7 +105,9 @@ impl Objects<'_> {
             Some(_) => self.word(object, Field::StrAsciiLength)?,
             None => self.word(object, Field::BytesSize)?,
         };
-        Ok(len == wanted.len() as u64 && self.text(object).is_ok_and(|text| text == wanted))
+        // Four bytes to a character at most.
+        let text = || self.text_within(object, 4 * wanted.len());
+        Ok(len == wanted.len() as u64 && text().is_ok_and(|text| text == wanted))
     }
 
     fn characters(&self, object: RemoteAddr) -> Result<Characters, ObjectError> {
@@ -86,16 +122,18 @@ impl Objects<'_> {
         };
         let compact_size = layout.need(Field::StrCompactSize)?;
         let ascii_size = layout.need(Field::StrAsciiSize)?;
-        let mut header = vec![0; compact_size];
-        // An ASCII string at the end of a page has no more than its own header.
-        if self.memory.read(object, &mut header).is_err() {
-            self.memory.read(object, &mut header[..ascii_size])?;
-        }
-        let view = Bytes(&header);
         let unexpected = ObjectError::Unexpected {
             expected: "str",
             addr: object,
         };
+        let mut header = vec![0; compact_size];
+        // An ASCII string at the end of a page has no more than its own header.
+        if self.memory.read(object, &mut header).is_err() {
+            // The sizes of both may be what the target says.
+            let ascii = header.get_mut(..ascii_size).ok_or(unexpected)?;
+            self.memory.read(object, ascii)?;
+        }
+        let view = Bytes(&header);
         let state = view.u32(state).ok_or(unexpected)?;
         let bit =
             |field| -> Result<bool, ObjectError> { Ok(state >> layout.need(field)? & 1 == 1) };
@@ -183,5 +221,57 @@ mod tests {
         let memory = Uniform(1, Cell::new(0));
         let objects = Objects::new(&memory, &layout);
         assert!(objects.bytes_within(RemoteAddr::new(8), limit).is_err());
+    }
+
+    /// Memory that ends after so many bytes.
+    struct Ends(u64);
+
+    impl Memory for Ends {
+        fn read(&self, addr: RemoteAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+            if addr.get() + buf.len() as u64 > self.0 {
+                let (len, kind) = (buf.len(), firefinch_memory::ReadErrorKind::Unmapped);
+                return Err(ReadError { addr, len, kind });
+            }
+            buf.fill(0xff);
+            Ok(())
+        }
+    }
+
+    /// A text at the end of memory whose headers are said to be longer than any is refused.
+    #[test]
+    fn headers_of_any_size() {
+        let version = Version {
+            major: 3,
+            minor: 13,
+            micro: 0,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        };
+        for size in [0, 8, 40, 57, 0x3f_ffff] {
+            let mut layout = Layout::of(version, Build::Release).unwrap();
+            layout.set(Field::StrAsciiSize, size);
+            let objects = Objects::new(&Ends(48), &layout);
+            let _ = objects.characters(RemoteAddr::new(0));
+            assert!(objects.characters(RemoteAddr::new(16)).is_err());
+        }
+    }
+
+    /// A name of any length is cut, and nothing behind that is read.
+    #[test]
+    fn long_texts_are_cut() {
+        let version = Version {
+            major: 2,
+            minor: 7,
+            micro: 0,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        };
+        let layout = Layout::of(version, Build::Release).unwrap();
+        let is_bytes = 1 << Subclass::Bytes as u32;
+        let memory = Uniform(is_bytes, Cell::new(0));
+        let objects = Objects::new(&memory, &layout);
+        let text = objects.text_cut(RemoteAddr::new(8), 100).unwrap();
+        assert_eq!((text.chars().count(), memory.1.get()), (101, 100));
+        assert!(objects.text_within(RemoteAddr::new(8), 100).is_err());
     }
 }

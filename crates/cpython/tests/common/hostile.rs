@@ -233,7 +233,7 @@ fn decode_runtime(
     assert_eq!(distinct.len(), interpreters.len(), "an interpreter twice");
     for interpreter in &interpreters {
         let _ = runtime.sys_path(memory, *interpreter);
-        let _ = runtime.thread_names(memory, *interpreter);
+        let _ = runtime.thread_names(memory, *interpreter, 4);
         let gil = Gil::of(runtime, memory, *interpreter);
         let holder = gil.and_then(|gil| gil.holder(memory));
         assert_ne!(holder, Some(RemoteAddr::NULL));
