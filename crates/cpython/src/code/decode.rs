@@ -14,7 +14,7 @@ use crate::object::Objects;
 const MAX_LINE_TABLE: usize = 64 << 20;
 
 /// Characters of a function's name; of generated ones some have hundreds.
-const MAX_NAME: u32 = 1024;
+const MAX_NAME: u32 = 8192;
 /// Characters of a file's name: `PATH_MAX`.
 const MAX_PATH: u32 = 4096;
 
