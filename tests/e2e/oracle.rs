@@ -130,10 +130,12 @@ fn assert_shares(python: &Interpreter, churn: &Churn) {
     }
 }
 
-/// The same, and fails if the shares of a level are more than 8 points apart three times:
-/// on an idle machine they are up to 6.
+/// The same, and fails if the shares of a level are more than 15 points apart three times.
+/// On one and the same machine they were up to 6 one day and up to 13 the next, with the
+/// code of both days ("Limits" in README has why); a sampler that refuses stacks that move
+/// was 12 to 18 off.
 fn assert_close_shares(python: &Interpreter, churn: &Churn) {
-    const POINTS: f64 = 0.08;
+    const POINTS: f64 = 0.15;
     let _alone = alone();
     let mut apart = Vec::new();
     for _ in 0..3 {

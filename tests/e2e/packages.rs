@@ -5,8 +5,8 @@ use std::fs;
 
 use crate::record::{function, label, labels};
 use crate::support::{
-    Collapsed, Interpreter, Place, Run, Target, firefinch, for_every_that, has_packages, packages,
-    prepare, python_args, to_command,
+    Collapsed, Interpreter, Place, Run, Target, eventually, firefinch, for_every_that,
+    has_packages, packages, prepare, python_args, to_command,
 };
 
 /// What `packages.py` does with a package.
@@ -103,7 +103,12 @@ fn start(python: &Interpreter, work: &Work) -> Target {
     prepare(&mut command, &place);
     // As many on every machine.
     command.env("OPENBLAS_NUM_THREADS", "2");
-    Target::run(command, place)
+    let target = Target::run(command, place);
+    eventually("it works, having said that it is ready", || {
+        let dump = firefinch(["dump", &target.pid_arg()]).succeeded();
+        (!dump.stdout.contains("announce")).then_some(())
+    });
+    target
 }
 
 fn record(target: &Target, options: &[&str]) -> (Collapsed, Run) {

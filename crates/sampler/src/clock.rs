@@ -94,7 +94,8 @@ impl Clock {
     /// Sleeps until the next tick is due, or until `end` (since the start) if
     /// that comes first. `None` when a signal woke us or the end was reached.
     pub(crate) fn tick(&mut self, end: Option<Duration>) -> Option<Tick> {
-        let end = end.map(|end| self.start + end);
+        // What is beyond the clock's own end is never reached.
+        let end = end.and_then(|end| self.start.checked_add(end));
         let deadline = end.map_or(self.due, |end| end.min(self.due));
         let mut time = now();
         if deadline > time {
@@ -113,7 +114,7 @@ impl Clock {
     /// `end`, or of any length, is over: the sleep for the last one may have
     /// lasted beyond them.
     pub(crate) fn unused(&self, end: Option<Duration>) -> u64 {
-        let over = end.map_or_else(now, |end| now().min(self.start + end));
+        let over = end.map_or_else(now, |end| now().min(self.start.saturating_add(end)));
         self.unused_at(over)
     }
 

@@ -64,7 +64,9 @@ pub(super) fn by_frame_size(walk: &mut Walk<'_>, frame: &Frame) -> Option<Candid
 pub(super) fn frame_pointers(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candidate> {
     let running = running(walk, frame);
     let mut found = Vec::new();
-    let first = frame.sp.get().next_multiple_of(8);
+    let Some(first) = frame.sp.get().checked_next_multiple_of(8) else {
+        return found;
+    };
     for fp in (first..first.saturating_add(MAX_DISTANCE)).step_by(8) {
         // Beyond the copy of the stack there is nothing to find.
         let Some((caller_fp, pc)) = record(walk, fp) else {
@@ -89,7 +91,9 @@ pub(super) fn frame_pointers(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candidat
 /// function.
 pub(super) fn return_addresses(walk: &mut Walk<'_>, frame: &Frame) -> Vec<Candidate> {
     let mut found = Vec::new();
-    let first = frame.sp.get().next_multiple_of(8);
+    let Some(first) = frame.sp.get().checked_next_multiple_of(8) else {
+        return found;
+    };
     for at in (first..first.saturating_add(MAX_ROOM)).step_by(8) {
         let Ok(pc) = walk.memory.u64(RemoteAddr::new(at)) else {
             break;
