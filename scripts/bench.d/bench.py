@@ -41,6 +41,7 @@ class Bench:
         self.interpreters = {python.name: python for python in found}
         self.peers = None  # once it is known: who gets other profilers, and what targets need
         self.tools = []
+        self.controls = {}  # by their names
         self.measurement = ""
         self.verdicts = {}  # of each tool on each interpreter: None, or why it does not work
 
@@ -83,6 +84,10 @@ class Bench:
         tools = [tool for tool in self.tools if tool.native == native and wanted(tool)]
         return [tool for tool in tools if self.works(tool, python)]
 
+    def controls_for(self, python, *names):
+        """These controls, if they can be had."""
+        return [self.controls[name] for name in names if self.works(self.controls[name], python)]
+
     def works(self, tool, python):
         key = (tool.name, python.name)
         if key not in self.verdicts:
@@ -94,7 +99,7 @@ class Bench:
 
     def probe(self, tool, python):
         """Whether it sees anything of a target that is easy to see."""
-        if tool.name == "empty loop":
+        if tool in self.controls.values():
             return None
         with Target(self, python, "busy.py") as target:
             recording = tool.record(self, target.pid, PROBE_RATE, PROBE_SECONDS, idle=True)

@@ -1,14 +1,18 @@
-"""What a profiler itself uses of a core, beside an empty loop that only wakes as often.
+"""What a profiler itself uses of a core, beside a loop that only wakes as often.
 
 Processor time of the process from outside. Each run is made short and long; the difference is what sampling costs,
 without attaching, symbols and the report.
+
+The empty loop does nothing when it wakes. Bare reads are a loop that makes the fewest system calls a sample can have
+(one read of 3 KiB of memory in two places, one look at what the thread does) and looks at nothing of it: after a sleep
+of 10 ms the first system call alone costs as much as waking, as nothing of the kernel's is in the processor's caches.
 """
 
 from dataclasses import dataclass
 
 from table import Table, pivot
 from target import Target
-from tools.empty_loop import NAME as EMPTY_LOOP
+from tools.controls import BARE_READS, EMPTY_LOOP
 
 PYTHONS = ["3.11", "3.15"]
 LENGTHS, QUICK_LENGTHS = (2, 12), (1, 3)
@@ -29,14 +33,16 @@ CASES = [
     Case("1 busy and 200 idle, 100 Hz", 1, 200, 100),
     Case("1,000 idle, 100 Hz", 0, 999, 100),
 ]
+CONTROLS = [EMPTY_LOOP, BARE_READS]
 
 
 def measure(bench):
     lengths = QUICK_LENGTHS if bench.quick else LENGTHS
     rounds = bench.rounds(ROUNDS)
     for python in bench.pythons(*PYTHONS):
-        tools = bench.tools_for(python) + [bench.empty_loop]
         for case in bench.cases(CASES):
+            controls = [EMPTY_LOOP] if case.idle else CONTROLS
+            tools = bench.tools_for(python) + bench.controls_for(python, *controls)
             arguments = ["--depth", 20, "--threads", case.threads, "--idle", case.idle]
             for turn in range(rounds):
                 # A new target each round: none outlives its time.
@@ -54,9 +60,10 @@ def measure(bench):
 
 
 def tables(records):
-    loop = [r for r in records if r["tool"] == EMPTY_LOOP]
-    others = [r for r in records if r["tool"] != EMPTY_LOOP]
-    header, rows = pivot(others + loop, ["python", "case"], 2, ratios=[("firefinch", EMPTY_LOOP)])
+    loops = [r for r in records if r["tool"] in CONTROLS]
+    others = [r for r in records if r["tool"] not in CONTROLS]
+    ratios = [("firefinch", name) for name in CONTROLS]
+    header, rows = pivot(others + loops, ["python", "case"], 2, ratios=ratios)
     about = (
         "Processor time in % of a core, median, target 20 frames deep. Waiting threads are left out where that is the "
         "profiler's default (firefinch, py-spy); austin takes them, Tachyon is asked for them (-a) where there are any."

@@ -3,18 +3,22 @@
 The target works in its innermost functions, at the end of a stack of functions that differ. Each profiler is asked
 for a million samples a second. With 16 threads that all want to run, all are asked for, also those that wait for the
 interpreter's lock: a sample is one stack of one thread.
+
+Bare reads are a loop that makes the one system call that a sample of one thread needs, a read of 3 KiB in two places, and
+looks at nothing of it: more than it makes nobody can take here.
 """
 
 from dataclasses import dataclass
 
 from table import Table, grouped, median, pivot
 from target import Target
+from tools.controls import BARE_READS
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 RATE = 1_000_000
 SECONDS, QUICK_SECONDS = 4, 1.5
 ROUNDS = 3
-RATIOS = [("firefinch", other) for other in ("Tachyon", "py-spy", "py-spy --nonblocking", "austin")]
+RATIOS = [("firefinch", other) for other in ("Tachyon", "py-spy", "py-spy --nonblocking", "austin", BARE_READS)]
 
 
 @dataclass
@@ -38,7 +42,8 @@ def measure(bench):
         for case in bench.cases(CASES):
             for turn in range(rounds):
                 with Target(bench, python, "busy.py", "--depth", case.depth, "--threads", case.threads) as target:
-                    for tool in tools:
+                    bare = bench.controls_for(python, BARE_READS) if case.threads == 1 else []
+                    for tool in tools + bare:
                         keep(bench, case, tool, target, seconds)
                         bench.say(f"{python.name}, {case.name}, round {turn + 1} of {rounds}: {tool.name}")
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from table import Table, grouped, median, number, spread
 from target import Target
+from tools.controls import EMPTY_LOOP
 from tools.tool import Live
 
 PYTHONS = ["3.11", "3.15"]
@@ -46,7 +47,7 @@ CASES = [
 def measure(bench):
     for python in bench.pythons(*PYTHONS):
         for case in bench.cases(CASES):
-            tools = bench.tools_for(python, native=case.native) + [bench.empty_loop]
+            tools = bench.tools_for(python, native=case.native) + bench.controls_for(python, EMPTY_LOOP)
             with Target(bench, python, "work.py", "--idle", case.idle) as target:
                 windows = []
                 try:
@@ -89,7 +90,7 @@ def profiled(bench, tool, target, case, window, everyone):
         live.kill()
         raise
     failure = live.end().failure
-    if tool.name == bench.empty_loop.name:
+    if tool.name == EMPTY_LOOP:
         failure = None  # it was ended by the signal
     if failure or not running:
         bench.note(failure or "ended too early", tool, target.python)
