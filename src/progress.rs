@@ -1,5 +1,5 @@
 use std::io::{IsTerminal, stderr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use firefinch_profile::Profile;
 use firefinch_report::{Style, frame_label, grouped};
@@ -11,7 +11,8 @@ use crate::failure::printable;
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
     bar: ProgressBar,
-    shown: Instant,
+    /// When it was last drawn, since the recording began.
+    shown: Duration,
 }
 
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -28,15 +29,15 @@ impl ProgressLine {
         );
         Self {
             bar,
-            shown: Instant::now(),
+            shown: Duration::ZERO,
         }
     }
 
     pub(crate) fn update(&mut self, elapsed: Duration, profile: &Profile, style: &Style) {
-        if self.bar.is_hidden() || self.shown.elapsed() < INTERVAL {
+        if self.bar.is_hidden() || elapsed.saturating_sub(self.shown) < INTERVAL {
             return;
         }
-        self.shown = Instant::now();
+        self.shown = elapsed;
         let hottest = profile.hottest(1);
         let hottest = hottest
             .first()

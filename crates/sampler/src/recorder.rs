@@ -256,7 +256,7 @@ impl Recorder {
         let mut clock = Clock::start(interval, self.options.duration);
         let end = loop {
             let tick = clock.tick(self.options.duration);
-            let elapsed = clock.elapsed();
+            let elapsed = tick.map_or_else(|| clock.elapsed(), |tick| tick.time);
             if let Some(tick) = tick {
                 self.profile.tick();
                 self.profile.miss(tick.missed);

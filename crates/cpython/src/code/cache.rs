@@ -6,9 +6,9 @@ use hashbrown::HashMap;
 
 use super::kept::Kept;
 use super::layout::CodeLayout;
-use super::resolved::{Proof, Resolved};
+use super::resolved::{Proof, Resolved, Since};
 use super::{CodeError, CodeObject, Place};
-use crate::frames::{CodeCounter, Position, RawFrame, RawStack};
+use crate::frames::{Position, RawFrame, RawStack};
 use crate::layout::{Layout, MissingField};
 use crate::runtime::Runtime;
 
@@ -135,16 +135,17 @@ impl CodeCache {
     ) -> Result<usize, CodeError> {
         let pairs = stack.frames.iter().rev().zip(&resolved.frames);
         let same = pairs.take_while(|(now, before)| now == before).count();
-        let proved = resolved.proof.is_some_and(|proof| proof.holds(stack.codes));
+        let since = Since::of(stack);
+        let proved = resolved.proof.is_some_and(|proof| proof.holds(since));
         let newest = stack.frames.len() - same;
         let (changed, _) = stack.frames.split_at(newest);
         if proved {
-            self.refresh(memory, changed, stack.codes)
+            self.refresh(memory, changed, since)
                 .inspect_err(|_| *resolved = Resolved::default())?;
             return Ok(same);
         }
         let proof = self
-            .refresh(memory, &stack.frames, stack.codes)
+            .refresh(memory, &stack.frames, since)
             .inspect_err(|_| *resolved = Resolved::default())?;
         resolved.proof = proof;
         let holds = |(frame, place): &(&RawFrame, &Place)| {
@@ -171,8 +172,9 @@ impl CodeCache {
         &mut self,
         memory: &dyn Memory,
         frames: &[RawFrame],
-        counter: Option<CodeCounter>,
+        since: Since,
     ) -> Result<Option<Proof>, CodeError> {
+        let counter = since.counter();
         let mut oldest: Option<Instant> = None;
         let mut codes = Vec::new();
         for frame in frames {
@@ -181,7 +183,7 @@ impl CodeCache {
                 entry.proof
             });
             match known {
-                Some(known) if known.holds(counter) => {
+                Some(known) if known.holds(since) => {
                     oldest = Some(oldest.map_or(known.at, |at| at.min(known.at)));
                 }
                 _ => codes.push(frame.code),

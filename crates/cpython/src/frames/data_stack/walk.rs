@@ -143,13 +143,17 @@ impl DataStack {
                 path.pass(addr, seen.at);
                 self.loops
                     .meet_entry(path.frames.len(), addr, decoded.previous);
-                between = Some(Link {
+                let passed = between.replace(Link {
                     addr,
                     previous: decoded.previous,
                     callee: path.frames.last().copied(),
                     caller: None,
                     at: seen.at,
                 });
+                // From 3.15 on the oldest loop has one in the thread state below it.
+                if let Some(passed) = passed {
+                    known.meet_link(passed);
+                }
             } else {
                 if expected
                     .take()
