@@ -1,13 +1,21 @@
 //! Damaged memory is refused or decoded to what is in it, at a bounded cost.
 
 mod common;
+#[path = "common/giants.rs"]
+mod giants;
 #[path = "common/hostile.rs"]
 mod hostile;
+#[path = "common/meter.rs"]
+mod meter;
+
+use std::collections::BTreeMap;
 
 use common::corpus;
 use firefinch_cpython::{Place, RawFrame};
 use firefinch_memory::ReadCost;
-use hostile::{Choices, damage, decode};
+use giants::{GIANTS, Giant};
+use hostile::{Choices, damage, decode, decode_within};
+use meter::metered;
 
 /// How often each snapshot is damaged, unless the environment says otherwise.
 const ROUNDS: u64 = 30;
@@ -59,8 +67,11 @@ fn is_part(stack: &[(RawFrame, Place)], of: &[(RawFrame, Place)]) -> bool {
     stack.len() == of.len() && pairs.all(|(frame, truth)| same(frame, truth))
 }
 
+/// The most memory that decoding may take at a time, in bytes.
+const MOST_HELD: usize = 256 << 20;
+
 /// However memory is damaged: no panic, no endless reading, no large copies,
-/// and each stack that is given is in memory as it is given. Where memory was
+/// no more memory than a profiler may have, and each stack that is given is in memory as it is given. Where memory was
 /// only taken away, what is still given is what was there, but that a line is
 /// missing where the table of lines is.
 #[test]
@@ -71,6 +82,7 @@ fn damaged_memory() {
     );
     println!("seed {seed}, {rounds} rounds for each snapshot");
     let mut most = ReadCost::default();
+    let mut most_held = 0;
     let mut failed = Vec::new();
     let (mut total, mut stacks, mut whole, mut running) = (0, 0, 0, 0);
     for entry in corpus() {
@@ -82,10 +94,12 @@ fn damaged_memory() {
             let mut damaged = intact.clone();
             let result = std::panic::catch_unwind(move || {
                 let only_taken = damage(&mut damaged, &mut Choices(&choices));
-                (only_taken, decode(&damaged))
+                let (decoded, held) = metered(|| decode(&damaged));
+                assert!(held < MOST_HELD, "{held} bytes");
+                (only_taken, decoded, held)
             });
             total += 1;
-            let Ok((only_taken, decoded)) = result else {
+            let Ok((only_taken, decoded, held)) = result else {
                 failed.push(format!("{} round {round}", entry.name));
                 continue;
             };
@@ -104,17 +118,72 @@ fn damaged_memory() {
             }
             stacks += decoded.stacks.len();
             running += decoded.running;
+            most_held = most_held.max(held);
             most.reads = most.reads.max(decoded.cost.reads);
             most.bytes = most.bytes.max(decoded.cost.bytes);
             most.longest = most.longest.max(decoded.cost.longest);
         }
     }
     println!(
-        "{total} damaged: {stacks} stacks given, {whole} of them as they were; {running} as of running threads; at most {most:?}"
+        "{total} damaged: {stacks} stacks given, {whole} of them as they were; {running} as of running threads; at most {most:?}, {most_held} bytes held"
     );
     assert!(failed.is_empty(), "at seed {seed}: {failed:#?}");
     assert!(
         stacks > 0 && running > 0 && whole > 0,
         "nothing is ever given"
     );
+}
+
+/// Stacks of two thousand frames and functions that name a hundred thousand others take more
+/// reads than what is in the corpus; and no target makes more than a gigabyte be read.
+const LIMIT_OF_GIANTS: ReadCost = ReadCost {
+    reads: 1 << 22,
+    bytes: 1 << 30,
+    ..hostile::LIMIT
+};
+
+/// Whatever a target makes as large as it can, and however often it is shared, decoding
+/// that holds no more memory than a profiler may have.
+#[test]
+fn giants() {
+    let mut made = BTreeMap::new();
+    let entries = corpus();
+    let threads = entries.iter().filter(|e| e.name.ends_with("/threads"));
+    for entry in threads {
+        let intact = entry.capture();
+        for (name, make) in GIANTS {
+            let mut giant = Giant::of(&intact);
+            if make(&mut giant).is_none() {
+                continue;
+            }
+            let (decoded, held) = metered(|| decode_within(&giant.capture, LIMIT_OF_GIANTS));
+            let deepest = decoded.stacks.values().map(Vec::len).max();
+            let cost = decoded.cost;
+            println!("{} {name}: {held} bytes, {deepest:?} {cost:?}", entry.name);
+            assert!(held < MOST_HELD, "{} {name}: {held} bytes", entry.name);
+            *made.entry(name).or_insert(0) += 1;
+        }
+    }
+    println!("{made:?}");
+    assert_eq!(made.len(), GIANTS.len(), "{made:?}");
+}
+
+/// Whatever `_Py_DebugOffsets` says instead of one of its numbers, decoding takes no more.
+#[test]
+fn giant_offsets() {
+    let mut changed = 0;
+    for entry in corpus().iter().filter(|e| e.name.ends_with("/threads")) {
+        let intact = entry.capture();
+        for word in Giant::debug_offsets(&intact) {
+            for value in [0x3f_fff8, 0xfff8, 0x3f8_u64] {
+                let mut capture = intact.clone();
+                capture.memory.insert(word, value.to_le_bytes().to_vec());
+                let (_, held) = metered(|| decode_within(&capture, LIMIT_OF_GIANTS));
+                let name = &entry.name;
+                assert!(held < MOST_HELD, "{name} {word}: {held} bytes");
+                changed += 1;
+            }
+        }
+    }
+    assert!(changed > 0, "no version has debug offsets");
 }

@@ -8,11 +8,6 @@ use super::{CodeCache, CodeError, CodeObject};
 use crate::lines::LineTable;
 use crate::object::Objects;
 
-/// 3.10 goes to the line of a dict and back for each of its keys, in steps of 127
-/// lines at most, so that its tables grow with the square of a literal's lines:
-/// 6 MB for one of 20,000.
-const MAX_LINE_TABLE: usize = 64 << 20;
-
 /// Characters of a function's name; of generated ones some have hundreds.
 const MAX_NAME: u32 = 8192;
 /// Characters of a file's name: `PATH_MAX`.
@@ -45,9 +40,11 @@ impl CodeCache {
         // A generated function may claim a first line of zero or less.
         let first_line = u32::try_from(first_line).unwrap_or(0);
         // Without its line table a function still has a name: it costs the lines.
-        let table = objects.bytes_within(pointer(offsets.line_table)?, MAX_LINE_TABLE)?;
-        let lines = table.map(|table| LineTable::decode(offsets.encoding, &table, first_line));
-        let lines = lines.ok().filter(|lines| self.kept.has_room(lines));
+        let table = objects.bytes_within(pointer(offsets.line_table)?, self.kept.longest())?;
+        let lines = table.ok().and_then(|table| {
+            let lines = LineTable::decode(offsets.encoding, &table, first_line);
+            self.kept.has_room(&lines, table.len()).then_some(lines)
+        });
         let len = match offsets.bytecode_object {
             Some(offset) => {
                 let bytecode = pointer(offset)?;

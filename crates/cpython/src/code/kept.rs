@@ -10,7 +10,12 @@ const MIN_ENTRIES: usize = 1 << 14;
 const MIN_TABLES: usize = 64 << 20;
 /// Bytes of line tables that are never exceeded: further code objects have no lines. One
 /// stack may have half a million, each with a table of 32 MiB.
-const MAX_TABLES: usize = 512 << 20;
+const MAX_TABLES: usize = 128 << 20;
+
+/// 3.10 goes to the line of a dict and back for each of its keys, in steps of 127
+/// lines at most, so that its tables grow with the square of a literal's lines:
+/// 6 MB for one of 20,000.
+const MAX_LINE_TABLE: usize = 64 << 20;
 
 /// How much is kept, and at how much what is not used any more is dropped: a program may
 /// go on making code for as long as it runs.
@@ -20,6 +25,8 @@ pub(super) struct Kept {
     tables_at_most: usize,
     /// Bytes of line tables.
     tables: usize,
+    /// How long a line table may be to be read, in bytes as the target has it.
+    longest: usize,
 }
 
 impl Default for Kept {
@@ -28,13 +35,28 @@ impl Default for Kept {
             entries_at_most: MIN_ENTRIES,
             tables_at_most: MIN_TABLES,
             tables: 0,
+            longest: MAX_LINE_TABLE,
         }
     }
 }
 
 impl Kept {
-    pub(super) fn has_room(&self, lines: &LineTable) -> bool {
-        self.tables.saturating_add(lines.weight()) <= MAX_TABLES
+    /// How long a line table may be to be read, in bytes.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Whether these lines, of a table of so many bytes, can be kept. Where they cannot,
+    /// only shorter ones are read from then on: what reads half a million tables in vain
+    /// takes minutes.
+    pub(super) fn has_room(&mut self, lines: &LineTable, len: usize) -> bool {
+        let has_room = self.tables.saturating_add(lines.weight()) <= MAX_TABLES;
+        if !has_room {
+            self.longest = self.longest.min(len / 2);
+            // What is not used any more may make room.
+            self.tables_at_most = self.tables;
+        }
+        has_room
     }
 
     pub(super) fn add(&mut self, lines: &LineTable) {
@@ -50,6 +72,7 @@ impl Kept {
     }
 
     fn allow_twice(&mut self, entries: usize) {
+        self.longest = MAX_LINE_TABLE;
         self.entries_at_most = MIN_ENTRIES.max(2 * entries);
         self.tables_at_most = (2 * self.tables).clamp(MIN_TABLES, MAX_TABLES);
     }

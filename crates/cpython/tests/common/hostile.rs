@@ -211,13 +211,21 @@ const LOOKS: usize = 2;
 /// # Panics
 /// Whenever what they give is not so, or cost too much: see the assertions.
 pub(crate) fn decode(capture: &Capture) -> Decoded {
-    let memory = Metered::new(&capture.memory, LIMIT);
+    decode_within(capture, LIMIT)
+}
+
+/// The same where it may cost another price.
+///
+/// # Panics
+/// As [`decode`].
+pub(crate) fn decode_within(capture: &Capture, limit: ReadCost) -> Decoded {
+    let memory = Metered::new(&capture.memory, limit);
     let mut decoded = Decoded::default();
     if let Ok(runtime) = find(&memory, &capture.images(), capture) {
         decode_runtime(capture, &runtime, &memory, &mut decoded);
     }
     decoded.cost = memory.cost();
-    assert!(decoded.cost.is_within(&LIMIT), "{:?}", decoded.cost);
+    assert!(decoded.cost.is_within(&limit), "{:?}", decoded.cost);
     decoded
 }
 
