@@ -3,32 +3,46 @@ use std::io::{self, BufWriter, Write};
 use firefinch_profile::Profile;
 
 use crate::Style;
-use crate::tree::Tree;
+use crate::length::LENGTHS;
+use crate::tree::{NodeId, Tree};
+
+/// Bytes of lines from which on labels are cut. A day of a program of deep recursion has
+/// less.
+const MAX_LEN: u64 = 1 << 30;
 
 /// One line for each different stack, sorted frame by frame. The count is the
 /// stack's time in ticks, so that a sampler that was late does not make the
 /// program look faster.
 pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io::Result<()> {
-    let tree = Tree::of(profile, style);
+    let mut tree = Tree::of(profile, style);
     let ticks = tree.own_ticks(profile.meta.interval_ns.get());
+    for most in LENGTHS {
+        if tree.len_of_lines(&ticks) > MAX_LEN {
+            tree.shorten(most);
+        }
+    }
     let mut out = BufWriter::new(out);
     let mut lines = Lines::new(&tree, &ticks);
     while let Some((stack, count)) = lines.next_line() {
-        writeln!(out, "{stack} {count}")?;
+        for (at, node) in stack.iter().enumerate() {
+            if at > 0 {
+                out.write_all(b";")?;
+            }
+            out.write_all(tree.text(*node).as_bytes())?;
+        }
+        writeln!(out, " {count}")?;
     }
     out.flush()
 }
 
-/// The lines of a tree, one at a time: a line is as long as its stack is deep,
-/// and all of them together need not fit into memory.
+/// The lines of a tree, one at a time.
 pub(crate) struct Lines<'a> {
     tree: &'a Tree,
     /// The count of each node; one without has no line of its own.
     counts: &'a [u64],
-    order: std::vec::IntoIter<usize>,
-    text: String,
-    /// The nodes from the root to the present one, and how long `text` was before each.
-    path: Vec<(usize, usize)>,
+    order: std::vec::IntoIter<NodeId>,
+    /// The nodes from the root to the present one.
+    path: Vec<NodeId>,
 }
 
 impl<'a> Lines<'a> {
@@ -37,30 +51,21 @@ impl<'a> Lines<'a> {
             tree,
             counts,
             order: tree.in_order().into_iter(),
-            text: String::new(),
             path: Vec::new(),
         }
     }
 
-    /// The next stack and its count.
-    pub(crate) fn next_line(&mut self) -> Option<(&str, u64)> {
+    /// The next stack, from the root on, and its count.
+    pub(crate) fn next_line(&mut self) -> Option<(&[NodeId], u64)> {
         loop {
             let at = self.order.next()?;
-            let node = self.tree.nodes[at];
-            while let Some((last, len)) = self.path.last().copied() {
-                if node.parent == Some(last) {
-                    break;
-                }
-                self.text.truncate(len);
+            let parent = self.tree.nodes[at].parent;
+            while self.path.last().is_some_and(|last| parent != Some(*last)) {
                 self.path.pop();
             }
-            self.path.push((at, self.text.len()));
-            if self.path.len() > 1 {
-                self.text.push(';');
-            }
-            self.text.push_str(&self.tree.labels[node.label].text);
+            self.path.push(at);
             if self.counts[at] > 0 {
-                return Some((&self.text, self.counts[at]));
+                return Some((&self.path, self.counts[at]));
             }
         }
     }

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use crate::color::color;
 use crate::grouped;
 use crate::origin::Origin;
 use crate::tree::{Label, LabelId, NodeId, Tree};
@@ -59,7 +60,7 @@ pub(crate) fn elide(tree: &Tree) -> Cow<'_, Tree> {
                 let label = result.add_label(Label {
                     text: String::new(),
                     origin: Origin::Label,
-                    name: String::new(),
+                    color: color(Origin::Label, ""),
                 });
                 let gap = Gap {
                     fewest: count,

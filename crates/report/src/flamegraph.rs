@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use firefinch_profile::Profile;
@@ -5,8 +6,9 @@ use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
 use inferno::flamegraph::{self, Direction, Options, TextTruncateDirection};
 
 use crate::collapsed::Lines;
-use crate::color::{color, typical};
+use crate::color::typical;
 use crate::elide::elide;
+use crate::length::LENGTHS;
 use crate::origin::Origin;
 use crate::subtitle::subtitle;
 use crate::tree::Tree;
@@ -31,23 +33,24 @@ pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io
         return write_empty(&title, &subtitle, &reason, out);
     }
     let whole = Tree::of(profile, style);
-    let tree = elide(&whole);
-    let mut counts = tree.own_ticks(profile.meta.interval_ns.get());
-    prune(&tree, &mut counts);
+    let mut tree = elide(&whole);
+    let own = tree.own_ticks(profile.meta.interval_ns.get());
+    let (counts, min_width) = fit(&mut tree, &own);
     let mut lines = Vec::new();
     let mut next = Lines::new(&tree, &counts);
     while let Some((stack, count)) = next.next_line() {
-        lines.push(format!("{stack} {count}"));
+        let stack: Vec<&str> = stack.iter().map(|node| tree.text(*node)).collect();
+        lines.push(format!("{} {count}", stack.join(";")));
     }
     let mut palette = PaletteMap::default();
     // The frame below all others; what has no entry gets a random colour.
     palette.insert("", typical(Origin::Label));
     for label in &tree.labels {
-        palette.insert(&label.text, color(label.origin, &label.name));
+        palette.insert(&label.text, label.color);
     }
 
     let mut options = Options::default();
-    options.min_width = MIN_WIDTH;
+    options.min_width = min_width;
     options.title.clone_from(&title);
     options.subtitle = Some(subtitle);
     options.bgcolors = Some(BackgroundColor::Flat(Color::new(255, 255, 255)));
@@ -71,10 +74,37 @@ pub(crate) fn write(profile: &Profile, style: &Style, out: &mut dyn Write) -> io
     out.write_all(dress(&svg, &title, &origins(&tree)).as_bytes())
 }
 
-/// Gives the counts of all that is too narrow to be drawn to the nearest node
-/// that is drawn. The picture is the same without; but this bounds the number
-/// of lines, and with it the memory, however many different stacks there are.
-fn prune(tree: &Tree, counts: &mut [u64]) {
+/// Bytes of text that a picture is made of. All of it is held at once, several times
+/// over; pictures of large programs take some 10 MiB.
+const MAX_TEXT: u64 = 256 << 20;
+
+/// Bytes that are written of a frame beside its label.
+const FRAME: u64 = 250;
+
+/// The counts of what is drawn, and the width in per cent of the whole from which on
+/// something is: so that names of any length in stacks of any depth make a picture that
+/// memory can hold, labels are cut and at last what is narrow left out.
+fn fit(tree: &mut Cow<'_, Tree>, own: &[u64]) -> (Vec<u64>, f64) {
+    let mut width = MIN_WIDTH;
+    let mut lengths = LENGTHS.into_iter();
+    loop {
+        let mut counts = own.to_vec();
+        let len = prune(tree, &mut counts, width).saturating_add(tree.len_of_lines(&counts));
+        if len <= MAX_TEXT || width > 100.0 {
+            return (counts, width);
+        }
+        match lengths.next() {
+            Some(most) => tree.to_mut().shorten(most),
+            None => width *= 2.0,
+        }
+    }
+}
+
+/// Gives the counts of all that is narrower than this, which is not drawn, to the nearest
+/// node that is drawn. The picture is the same without; but this bounds the number
+/// of lines, and with it the memory, however many different stacks there are. Returns the
+/// bytes that will be written of what is drawn.
+fn prune(tree: &Tree, counts: &mut [u64], min_width: f64) -> u64 {
     // Parents stand before their children: backwards, a sum is complete when
     // it is handed up.
     let mut totals = counts.to_vec();
@@ -84,15 +114,17 @@ fn prune(tree: &Tree, counts: &mut [u64]) {
         }
     }
     let whole = counts.iter().fold(0_u64, |a, n| a.saturating_add(*n));
-    let narrowest = whole as f64 * MIN_WIDTH / 100.0;
+    let narrowest = whole as f64 * min_width / 100.0;
+    let mut len = 0_u64;
     for (at, node) in tree.nodes.iter().enumerate().rev() {
-        if let Some(parent) = node.parent
-            && (totals[at] as f64) < narrowest
-        {
+        if (totals[at] as f64) >= narrowest {
+            len = len.saturating_add(FRAME + 2 * tree.text(at).len() as u64);
+        } else if let Some(parent) = node.parent {
             counts[parent] = counts[parent].saturating_add(counts[at]);
             counts[at] = 0;
         }
     }
+    len
 }
 
 fn title(profile: &Profile, style: &Style) -> String {

@@ -18,6 +18,7 @@ mod escape;
 mod flamegraph;
 mod format;
 mod label;
+mod length;
 mod number;
 mod origin;
 mod style;

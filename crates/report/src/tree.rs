@@ -1,8 +1,13 @@
+use std::hash::BuildHasher;
+
 use firefinch_profile::{Frame, FrameId, Profile, ThreadId};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use inferno::flamegraph::color::Color;
 
 use crate::Style;
+use crate::color::color;
 use crate::label::{frame_label, process_label, thread_label};
+use crate::length::{LENGTHS, cut};
 use crate::number::ticks;
 use crate::origin::Origin;
 
@@ -17,9 +22,14 @@ pub(crate) type NodeId = usize;
 pub(crate) struct Label {
     pub(crate) text: String,
     pub(crate) origin: Origin,
-    /// What decides its colour: the text without the line.
-    pub(crate) name: String,
+    /// What the text without the line decides.
+    pub(crate) color: Color,
 }
+
+/// Bytes of labels that are kept whole; those of a large program take less than one MiB.
+/// A stack may have thousands of lines of a function with a name of some thousand
+/// characters, each a label.
+const WHOLE: usize = 64 << 20;
 
 /// A label at its place: the path of labels from the root to here.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +93,11 @@ impl Tree {
         self.nodes.iter().map(own).collect()
     }
 
+    /// What is written of a node.
+    pub(crate) fn text(&self, node: NodeId) -> &str {
+        &self.labels[self.nodes[node].label].text
+    }
+
     /// Adds samples that end at a node.
     pub(crate) fn add(&mut self, node: NodeId, samples: u64, weight_ns: u64) {
         let node = &mut self.nodes[node];
@@ -137,7 +152,10 @@ struct Builder<'a> {
     profile: &'a Profile,
     style: &'a Style,
     tree: Tree,
-    by_text: HashMap<String, LabelId>,
+    hasher: DefaultHashBuilder,
+    by_text: HashTable<LabelId>,
+    /// Bytes of labels.
+    len: usize,
     by_frame: Vec<Option<LabelId>>,
 }
 
@@ -147,7 +165,9 @@ impl<'a> Builder<'a> {
             profile,
             style,
             tree: Tree::default(),
-            by_text: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
+            by_text: HashTable::new(),
+            len: 0,
             by_frame: vec![None; profile.frames().len()],
         }
     }
@@ -214,11 +234,12 @@ impl<'a> Builder<'a> {
     }
 
     fn root(&mut self, parent: Option<NodeId>, text: String) -> NodeId {
-        let name = text.clone();
+        let origin = Origin::Label;
+        let color = color(origin, &text);
         let label = self.intern(Label {
             text,
-            origin: Origin::Label,
-            name,
+            origin,
+            color,
         });
         self.tree.child(parent, label)
     }
@@ -233,22 +254,31 @@ impl<'a> Builder<'a> {
             first_line: None,
             ..whole.function()
         };
+        let origin = Origin::of(profile, whole);
         let label = self.intern(Label {
             text: frame_label(profile, self.style, whole),
-            origin: Origin::of(profile, whole),
-            name: frame_label(profile, self.style, &function),
+            origin,
+            color: color(origin, &frame_label(profile, self.style, &function)),
         });
         self.by_frame[frame.index()] = Some(label);
         label
     }
 
-    fn intern(&mut self, label: Label) -> LabelId {
-        if let Some(&known) = self.by_text.get(&label.text) {
-            return known;
+    fn intern(&mut self, mut label: Label) -> LabelId {
+        if self.len.saturating_add(label.text.len()) > WHOLE {
+            let [.., shortest] = LENGTHS;
+            label.text = cut(&label.text, shortest).into_owned();
         }
-        let text = label.text.clone();
-        let id = self.tree.add_label(label);
-        self.by_text.insert(text, id);
-        id
+        let hash = |text: &String| self.hasher.hash_one(text);
+        let labels = &self.tree.labels;
+        let at = hash(&label.text);
+        if let Some(known) = self.by_text.find(at, |id| labels[*id].text == label.text) {
+            return *known;
+        }
+        let id = labels.len();
+        self.by_text
+            .insert_unique(at, id, |id| hash(&labels[*id].text));
+        self.len = self.len.saturating_add(label.text.len());
+        self.tree.add_label(label)
     }
 }

@@ -232,7 +232,7 @@ impl Giant {
     fn deep_stack(&mut self) -> Option<()> {
         let stacks = super::hostile::decode(&self.capture).stacks;
         let (_, stack) = stacks.iter().max_by_key(|(_, stack)| stack.len())?;
-        let oldest = stack.last()?.0.clone();
+        let oldest = stack.last()?.0;
         let is_linked = self.at(Field::TstateFrame).is_some();
         let (caller, code, size) = match is_linked {
             true => (Field::FrameBack, Field::FrameCode, Field::FrameLocalsplus),
