@@ -1,5 +1,6 @@
 //! Object files: what their headers say, checked once.
 
+mod budget;
 mod build_id;
 mod bytes;
 mod code;

@@ -3,12 +3,15 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::budget::{Budget, Held};
+
 /// The bytes of an object file, shared; of a large file only what is needed is
 /// ever in memory.
 #[derive(Clone)]
 pub struct ObjectBytes {
     inner: Inner,
     identity: Option<FileIdentity>,
+    budget: Budget,
 }
 
 /// A file in one of its states, as the kernel tells it from all others: equal
@@ -44,7 +47,11 @@ pub trait ObjectSource: Send + Sync {
 }
 
 /// Part of an object file.
-pub(crate) struct Part(Kept);
+pub(crate) struct Part {
+    kept: Kept,
+    /// Of what the file may take, if it is a copy.
+    _held: Option<Held>,
+}
 
 enum Kept {
     Held(Arc<dyn AsRef<[u8]> + Send + Sync>, Range<usize>),
@@ -62,6 +69,7 @@ impl ObjectBytes {
         Self {
             inner: Inner::Held(Arc::new(bytes)),
             identity: None,
+            budget: Budget::default(),
         }
     }
 
@@ -71,6 +79,7 @@ impl ObjectBytes {
         Self {
             inner: Inner::Read { len, source },
             identity: None,
+            budget: Budget::default(),
         }
     }
 
@@ -86,6 +95,11 @@ impl ObjectBytes {
 
     pub(crate) fn identity(&self) -> Option<FileIdentity> {
         self.identity
+    }
+
+    /// What copies of them may take.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// How many there are.
@@ -107,17 +121,21 @@ impl ObjectBytes {
             return None;
         }
         let size = Some(range.end - range.start).filter(|size| *size <= MAX_PART)?;
-        Some(Part(match &self.inner {
+        Some(match &self.inner {
             Inner::Held(bytes) => {
                 let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-                Kept::Held(Arc::clone(bytes), range)
+                Part {
+                    kept: Kept::Held(Arc::clone(bytes), range),
+                    _held: None,
+                }
             }
             Inner::Read { source, .. } => {
-                let mut copy = vec![0; usize::try_from(size).ok()?].into_boxed_slice();
+                let held = self.budget.take(size)?;
+                let mut copy = vec![0; usize::try_from(size).ok()?];
                 source.read_at(range.start, &mut copy).ok()?;
-                Kept::Copied(copy)
+                Part::copied(copy, held)
             }
-        }))
+        })
     }
 
     /// A part that is read piece by piece and not kept, `None` unless it lies within.
@@ -174,16 +192,18 @@ impl Read for Rest {
     }
 }
 
-impl From<Vec<u8>> for Part {
-    fn from(bytes: Vec<u8>) -> Self {
-        Self(Kept::Copied(bytes.into()))
-    }
-}
-
 impl Part {
+    /// What was read or unpacked, and what that takes.
+    pub(crate) fn copied(bytes: Vec<u8>, held: Held) -> Self {
+        Self {
+            kept: Kept::Copied(bytes.into()),
+            _held: Some(held),
+        }
+    }
+
     /// Its bytes.
     pub(crate) fn get(&self) -> &[u8] {
-        match &self.0 {
+        match &self.kept {
             Kept::Held(bytes, range) => {
                 let bytes = (**bytes).as_ref();
                 bytes.get(range.clone()).unwrap_or_default()

@@ -3,9 +3,8 @@ use std::io::{BufRead, Read};
 use firefinch_memory::Bytes;
 use object::elf;
 
-/// The most that a section is unpacked to. The largest debug information of
-/// today's programs, a browser's, is about a gigabyte.
-const MAX: u64 = 2 << 30;
+use super::budget::{Budget, Held};
+use super::bytes::Part;
 
 /// The best that deflate can do is 1,032 to 1.
 const MAX_DEFLATE_RATIO: u64 = 1032;
@@ -20,6 +19,8 @@ pub(crate) struct Unpacker<'a> {
     /// How many bytes there will be, if that is true.
     pub(crate) size: usize,
     pub(crate) bytes: Box<dyn Read + Send + 'a>,
+    /// The memory for them.
+    pub(crate) held: Held,
 }
 
 /// Unpacks a section of `len` bytes that starts with an `Elf64_Chdr`: type, a reserved
@@ -27,11 +28,13 @@ pub(crate) struct Unpacker<'a> {
 pub(super) fn unpacker<'a>(
     mut section: impl BufRead + Send + 'a,
     len: u64,
+    budget: &Budget,
 ) -> Option<Unpacker<'a>> {
     let mut header = [0; 24];
     section.read_exact(&mut header).ok()?;
     let header = Bytes(&header);
     let size = header.u64(8)?;
+    let held = budget.take(size)?;
     let bytes: Box<dyn Read + Send + 'a> = match header.u32(0)? {
         elf::ELFCOMPRESS_ZLIB => {
             if size > len.checked_mul(MAX_DEFLATE_RATIO)? {
@@ -52,18 +55,19 @@ pub(super) fn unpacker<'a>(
         elf::ELFCOMPRESS_ZSTD => Box::new(ruzstd::decoding::StreamingDecoder::new(section).ok()?),
         _ => return None,
     };
-    let size = usize::try_from(size).ok().filter(|_| size <= MAX)?;
-    Some(Unpacker { size, bytes })
+    let size = usize::try_from(size).ok()?;
+    Some(Unpacker { size, bytes, held })
 }
 
-/// Unpacks all of a section to exactly the size that it states.
-pub(super) fn unpack(section: impl BufRead + Send, len: u64) -> Option<Vec<u8>> {
-    let mut unpacker = unpacker(section, len)?;
-    // Memory that is not written to is none: a size that is not true costs addresses
-    // only.
-    let mut out = vec![0; unpacker.size];
-    unpacker.bytes.read_exact(&mut out).ok()?;
-    Some(out)
+impl Unpacker<'_> {
+    /// Unpacks all of a section to exactly the size that it states.
+    pub(super) fn all(mut self) -> Option<Part> {
+        // Memory that is not written to is none: a size that is not true costs addresses
+        // only.
+        let mut out = vec![0; self.size];
+        self.bytes.read_exact(&mut out).ok()?;
+        Some(Part::copied(out, self.held))
+    }
 }
 
 /// Unpacks an xz stream of unknown size.
@@ -97,7 +101,10 @@ mod tests {
         encoder.write_all(&plain).unwrap();
         let packed = encoder.finish().unwrap();
         let good = section(1, plain.len() as u64, &packed);
-        let unpack = |section: &[u8]| unpack(section, section.len() as u64);
+        let unpack = |section: &[u8]| {
+            let unpacker = unpacker(section, section.len() as u64, &Budget::default());
+            Some(unpacker?.all()?.get().to_vec())
+        };
         assert_eq!(unpack(&good).unwrap(), plain);
         assert_eq!(unpack(&section(1, plain.len() as u64 + 1, &packed)), None);
         assert_eq!(unpack(&section(1, u64::MAX, &packed)), None);

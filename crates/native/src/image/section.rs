@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use super::ObjectBytes;
+use super::budget::Held;
 use super::bytes::Part;
 use super::compressed::{self, Unpacker};
 use crate::ImageAddress;
@@ -17,23 +18,7 @@ pub(crate) struct Section {
     /// Whether those start with a compression header.
     pub(crate) compressed: bool,
     bytes: ObjectBytes,
-    data: Arc<OnceLock<Option<Data>>>,
-}
-
-/// What a section holds.
-#[derive(Debug)]
-enum Data {
-    Plain(Part),
-    Unpacked(Vec<u8>),
-}
-
-impl Data {
-    fn get(&self) -> &[u8] {
-        match self {
-            Self::Plain(part) => part.get(),
-            Self::Unpacked(bytes) => bytes,
-        }
-    }
+    data: Arc<OnceLock<Option<Part>>>,
 }
 
 /// Stubs that linkers make to call functions of other objects.
@@ -82,7 +67,7 @@ impl Section {
     /// cannot be had.
     pub(crate) fn data(&self) -> Option<&[u8]> {
         let data = self.data.get_or_init(|| self.read());
-        data.as_ref().map(Data::get)
+        data.as_ref().map(Part::get)
     }
 
     /// The same for one use.
@@ -108,18 +93,20 @@ impl Section {
     pub(crate) fn unpacker(&self) -> Option<Unpacker<'static>> {
         let packed = self.bytes.reader(self.file.clone())?;
         self.compressed
-            .then(|| compressed::unpacker(packed, self.len()))
+            .then(|| compressed::unpacker(packed, self.len(), self.bytes.budget()))
             .flatten()
     }
 
-    fn read(&self) -> Option<Data> {
-        Some(match self.compressed {
-            true => {
-                let packed = self.bytes.reader(self.file.clone())?;
-                Data::Unpacked(compressed::unpack(packed, self.len())?)
-            }
-            false => Data::Plain(self.bytes.part(self.file.clone())?),
-        })
+    /// Takes what a copy of so many bytes of it may take.
+    pub(crate) fn hold(&self, bytes: u64) -> Option<Held> {
+        self.bytes.budget().take(bytes)
+    }
+
+    fn read(&self) -> Option<Part> {
+        match self.compressed {
+            true => self.unpacker()?.all(),
+            false => self.bytes.part(self.file.clone()),
+        }
     }
 
     /// How far into the section the address lies.
@@ -192,5 +179,25 @@ impl SectionName {
             Self::PltSec | Self::PltGot | Self::Iplt => Some(Stub::PltJump),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten sections of one file that claim to be a gigabyte each when unpacked, as one of
+    /// a few hundred bytes may with zstd, are not all unpacked.
+    #[test]
+    fn packed_sections() {
+        let header = [2_u64, 1 << 30, 1].map(u64::to_le_bytes).concat();
+        // A frame without a checksum or a size, and the start of its first block.
+        let start = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58];
+        let file = ObjectBytes::new([header.as_slice(), &start, &[0; 200]].concat());
+        let section = Section::of(&file, true);
+        let unpackers: Vec<_> = (0..10).filter_map(|_| section.unpacker()).collect();
+        assert_eq!(unpackers.len(), 2);
+        drop(unpackers);
+        assert!(section.unpacker().is_some());
     }
 }

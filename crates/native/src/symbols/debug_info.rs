@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use gimli::{Dwarf, EndianSlice, LittleEndian, SectionId};
 use self_cell::self_cell;
@@ -14,6 +15,9 @@ type Reader<'a> = EndianSlice<'a, LittleEndian>;
 
 /// Functions inlined into each other at one address; compilers stop far earlier.
 const MAX_INLINED: usize = 256;
+
+/// `PATH_MAX`.
+const MAX_PATH: usize = 4096;
 
 /// Debug information of an object, decoded unit by unit as it is asked for.
 pub(crate) struct DebugInfo(Mutex<Cell>);
@@ -76,9 +80,11 @@ impl DebugInfo {
         let of_other = of_other.flat_map(|other| names.map(|name| other.section(name)));
         let packed = of_main.chain(of_other.flatten());
         let packed = packed.filter(|section| section.compressed);
-        let cell = std::thread::scope(|scope| {
+        let cell = thread::scope(|scope| {
             for section in packed {
-                scope.spawn(|| section.data().is_some());
+                let unpack = move || section.data().is_some();
+                // Where no more threads are allowed it is unpacked when it is needed.
+                let _ = thread::Builder::new().spawn_scoped(scope, unpack);
             }
             let sections = Sections {
                 units: UnitBytes::new(main.section(SectionName::DebugInfo)),
@@ -117,7 +123,7 @@ fn frames(context: &Context<'_>, address: ImageAddress) -> gimli::Result<Vec<Sou
         let location = frame.location.as_ref();
         found.push(SourceFrame {
             function: function.map(|name| demangle(&name).into_owned()),
-            file: location.and_then(|l| l.file).map(str::to_owned),
+            file: location.and_then(|l| l.file).map(shortened),
             line: location.and_then(|l| l.line).filter(|line| *line != 0),
         });
         if found.len() == MAX_INLINED {
@@ -125,6 +131,11 @@ fn frames(context: &Context<'_>, address: ImageAddress) -> gimli::Result<Vec<Sou
         }
     }
     Ok(found)
+}
+
+/// A path of at most so many characters as a path may have bytes.
+fn shortened(path: &str) -> String {
+    path.chars().take(MAX_PATH).collect()
 }
 
 impl File {

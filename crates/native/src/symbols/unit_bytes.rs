@@ -81,7 +81,7 @@ impl UnitBytes {
             };
             let size = prefix.bytes.len();
             prefix.up_to(size)?;
-            Some(prefix.bytes.into())
+            Some(Part::copied(prefix.bytes, prefix.unpacker.held))
         };
         self.whole.get_or_init(read).as_ref().map(Part::get)
     }
@@ -110,7 +110,7 @@ impl UnitBytes {
         let end = offset.checked_add(usize::try_from(len).ok()?)?;
         let unit = prefix.up_to(end)?.get(offset..)?.to_vec();
         state.keep(len, u64::try_from(size).ok()?)?;
-        Some(unit.into())
+        Some(Part::copied(unit, section.hold(len)?))
     }
 }
 
