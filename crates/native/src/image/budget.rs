@@ -80,7 +80,7 @@ mod tests {
         static ALL: AtomicU64 = AtomicU64::new(OF_ALL);
         let first = Budget::within(&ALL);
         let half = first.take(OF_FILE / 2).unwrap();
-        assert!(first.clone().take(OF_FILE / 2 + 1).is_none());
+        assert!(first.take(OF_FILE / 2 + 1).is_none());
         let rest = first.take(OF_FILE / 2).unwrap();
         assert!(first.take(1).is_none());
         let others: Vec<_> = (0..8).map(|_| Budget::within(&ALL).take(OF_FILE)).collect();

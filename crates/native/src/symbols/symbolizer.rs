@@ -21,7 +21,18 @@ pub struct Symbolizer {
     modules: HashMap<Origin, Known>,
     strings: HashSet<Arc<str>>,
     cython: CythonSources,
+    /// How many answers there are, and at how many those that nobody has are dropped.
+    answers: usize,
+    most: usize,
 }
+
+/// Answers that are kept whether anybody has them or not; half a large program's code
+/// has no more addresses that calls return to.
+const MIN_ANSWERS: usize = 1 << 16;
+
+/// Modules that are kept though they are not mapped any more: a program may map one again
+/// and again, and it takes long to read one.
+const MAX_GONE: usize = 32;
 
 /// What is known of one module.
 #[derive(Debug, Default)]
@@ -103,6 +114,8 @@ impl Symbolizer {
             modules: HashMap::new(),
             strings: HashSet::new(),
             cython: CythonSources::default(),
+            answers: 0,
+            most: MIN_ANSWERS,
         }
     }
 
@@ -127,11 +140,40 @@ impl Symbolizer {
             objects,
             address,
         };
+        if self.answers >= self.most || self.strings.len() >= 4 * self.most {
+            self.drop_unused();
+        }
         let answer = self.look_up(&asked, Self::ask);
         let answer: Arc<[Symbol]> = self.as_written(answer, &asked).into();
         let known = self.modules.entry(module.origin().clone()).or_default();
         known.answers.insert(address, Arc::clone(&answer));
+        self.answers += 1;
         answer
+    }
+
+    /// Drops answers that nobody has any more, and names that are in none: a program
+    /// may go on for long, and load code for as long as it does.
+    fn drop_unused(&mut self) {
+        self.answers = 0;
+        for known in self.modules.values_mut() {
+            known
+                .answers
+                .retain(|_, answer| Arc::strong_count(answer) > 1);
+            self.answers += known.answers.len();
+        }
+        self.strings.retain(|text| Arc::strong_count(text) > 1);
+        self.most = MIN_ANSWERS
+            .max(2 * self.answers)
+            .max(self.strings.len() / 2);
+    }
+
+    /// Drops what is known of modules that are not mapped any more, once those are many.
+    pub fn drop_unmapped(&mut self, is_mapped: impl Fn(&Origin) -> bool) {
+        let gone = self.modules.keys().filter(|origin| !is_mapped(origin));
+        if gone.count() > MAX_GONE {
+            self.modules.retain(|origin, _| is_mapped(origin));
+            self.drop_unused();
+        }
     }
 
     /// The function at an address of a module by the symbol tables alone, which
@@ -295,5 +337,57 @@ impl Symbolizer {
         let new: Arc<str> = text.into();
         self.strings.insert(Arc::clone(&new));
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::arch::x86_64::X86_64;
+    use crate::image::ObjectBytes;
+    use crate::mapping::MappedFile;
+
+    struct NoFiles;
+
+    impl Objects for NoFiles {
+        fn object(&self, _: &Origin) -> Option<ObjectBytes> {
+            None
+        }
+    }
+
+    fn module(inode: u64) -> Module {
+        Module::new(Origin::File(MappedFile {
+            path: Path::new("/lib/made.so").into(),
+            device: 1,
+            inode,
+            build_id: None,
+        }))
+    }
+
+    /// A program that runs ever new code, or maps ever new files, makes nothing grow: what
+    /// somebody has is kept, the rest dropped.
+    #[test]
+    fn what_nobody_has_is_dropped() {
+        let mut symbolizer = Symbolizer::new(&X86_64, DebugPlaces::default());
+        let (one, address) = (module(1), |at| Some(ImageAddress::new(at)));
+        let held = symbolizer.resolve(&one, address(7), &NoFiles);
+        let mut most = (0, 0);
+        for at in 8..20 * MIN_ANSWERS as u64 {
+            symbolizer.resolve(&one, address(at), &NoFiles);
+            let answers: usize = symbolizer.modules.values().map(|m| m.answers.len()).sum();
+            most = (answers.max(most.0), symbolizer.strings.len().max(most.1));
+        }
+        assert!(most.0 <= 2 * MIN_ANSWERS, "{most:?}");
+        assert!(most.1 <= 8 * MIN_ANSWERS, "{most:?}");
+        let again = symbolizer.resolve(&one, address(7), &NoFiles);
+        assert!(Arc::ptr_eq(&held, &again));
+        for inode in 2..1000 {
+            let now = module(inode);
+            symbolizer.resolve(&now, address(7), &NoFiles);
+            symbolizer.drop_unmapped(|origin| origin == now.origin());
+            assert!(symbolizer.modules.len() <= MAX_GONE + 1);
+        }
     }
 }

@@ -240,7 +240,7 @@ impl Native {
             Change::More => self.unwinder.add_modules(self.map.modules.clone()),
             Change::Other => {
                 self.unwinder.set_modules(self.map.modules.clone());
-                self.names.forget();
+                self.names.forget(&self.map);
             }
         }
         if let Some((addr, version)) = self.interpreter {

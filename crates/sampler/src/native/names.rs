@@ -37,6 +37,10 @@ const LOOPS_SAY_WHERE: (u8, u8) = (3, 10);
 /// any number of them.
 const MAX_GENERATED: usize = 65_536;
 
+/// Addresses in files that are kept; the code of a large program has fewer that calls
+/// return to.
+const MAX_PLACES: usize = 1 << 18;
+
 impl Names {
     pub(super) fn new() -> Self {
         Self {
@@ -75,8 +79,10 @@ impl Names {
     }
 
     /// Other code may be at any address now.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget(&mut self, map: &Map) {
         self.places.clear();
+        self.symbolizer
+            .drop_unmapped(|origin| map.modules.module(origin).is_some());
     }
 
     /// Looks for names once more where there were none.
@@ -115,6 +121,9 @@ impl Names {
         let (place, keep) = self.find(addr, map);
         let place = Arc::new(place);
         if keep {
+            if self.places.len() >= MAX_PLACES {
+                self.places.clear();
+            }
             self.places.insert(addr, Arc::clone(&place));
         }
         place
