@@ -1,9 +1,9 @@
-use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::sync::Arc;
+use std::io::{self, BufRead, Read, Seek};
 
 use firefinch_memory::Bytes;
 
 use super::PerfMap;
+use super::perf_map::Entry;
 
 /// The first word of the file, in the byte order of the machine that wrote it.
 const MAGIC: u32 = 0x4a69_5444;
@@ -17,13 +17,13 @@ const LOAD: usize = 40;
 /// The kind of such a record. Code that moves (kind 1) is of JITs for Java.
 const CODE_LOAD: u32 = 0;
 
-/// Records read at most.
+/// Records read at a time.
 const MAX_RECORDS: usize = 1 << 20;
 /// The longest name.
 const MAX_NAME: u64 = 4096;
 
 impl PerfMap {
-    /// Reads the other form of such a file, `jit-PID.dump`, as far as it goes:
+    /// Reads what the other form of such a file, `jit-PID.dump`, has that was not read yet:
     /// a header, then records with the name of some code, its place, and a copy
     /// of it, which is passed over (tools/perf/Documentation/jitdump-specification.txt
     /// in Linux). CPython writes it with `-X perf_jit`
@@ -31,18 +31,25 @@ impl PerfMap {
     ///
     /// # Errors
     /// As of `input`.
-    pub fn read_dump(input: impl Read + Seek) -> io::Result<Self> {
-        let mut input = BufReader::new(input);
-        let mut found = Vec::new();
-        let Some(header) = head::<HEADER>(&mut input)? else {
-            return Ok(Self::default());
-        };
-        let len = Bytes(&header).u32(8).unwrap_or(0) as usize;
-        if Bytes(&header).u32(0) != Some(MAGIC) || len < HEADER {
-            return Ok(Self::default());
+    pub fn read_dump_on(&mut self, input: impl Read + Seek) -> io::Result<()> {
+        let mut input = self.resume(input)?;
+        if self.read_to == 0 {
+            let Some(header) = head::<HEADER>(&mut input)? else {
+                return Ok(());
+            };
+            let len = Bytes(&header).u32(8).unwrap_or(0) as usize;
+            if Bytes(&header).u32(0) != Some(MAGIC) || len < HEADER {
+                return Ok(());
+            }
+            input.seek_relative(i64::try_from(len - HEADER).unwrap_or(0))?;
+            self.read_to = len as u64;
+            // It has the number of the process, and the time.
+            self.know(0, header.to_vec());
         }
-        input.seek_relative(i64::try_from(len - HEADER).unwrap_or(0))?;
         for _ in 0..MAX_RECORDS {
+            if self.is_full() {
+                break;
+            }
             let Some(prefix) = head::<PREFIX>(&mut input)? else {
                 break;
             };
@@ -58,12 +65,20 @@ impl PerfMap {
                 rest -= LOAD as u64;
                 let mut name = Vec::new();
                 let most = rest.min(MAX_NAME);
-                rest -= input.by_ref().take(most).read_until(0, &mut name)? as u64;
-                found.extend(entry(&load, &name));
+                let read = input.by_ref().take(most).read_until(0, &mut name)? as u64;
+                if read < most && !name.ends_with(b"\0") {
+                    // Not written to its end yet.
+                    break;
+                }
+                rest -= read;
+                if let Some(entry) = entry(&load, &name) {
+                    self.insert(entry);
+                }
             }
             input.seek_relative(i64::try_from(rest).unwrap_or(i64::MAX))?;
+            self.read_to += len;
         }
-        Ok(Self::of(found))
+        Ok(())
     }
 }
 
@@ -77,7 +92,7 @@ fn head<const N: usize>(input: &mut impl Read) -> io::Result<Option<[u8; N]>> {
     }
 }
 
-fn entry(load: &[u8], name: &[u8]) -> Option<(u64, u64, Arc<str>)> {
+fn entry(load: &[u8], name: &[u8]) -> Option<Entry> {
     let start = Bytes(load).u64(16)?;
     let end = start.checked_add(Bytes(load).u64(24)?)?;
     let name = String::from_utf8_lossy(name.strip_suffix(b"\0")?);
@@ -119,7 +134,7 @@ mod tests {
         bytes
     }
 
-    /// Names are found at their code whatever lies between the records, the newest where memory was used again, and what is cut off or no such file gives what there is.
+    /// Names are found at their code whatever lies between the records, the newest where memory was used again, what is cut off or no such file gives what there is, and what comes later is read later.
     #[test]
     fn records() {
         let whole = dump(&[
@@ -128,15 +143,29 @@ mod tests {
             load(0x2000, &[0; 16], "second"),
             load(0x1010, &[0; 16], "newer"),
         ]);
-        let read = |bytes: &[u8]| PerfMap::read_dump(Cursor::new(bytes.to_vec())).unwrap();
+        let read_on =
+            |map: &mut PerfMap, bytes: &[u8]| map.read_dump_on(Cursor::new(bytes.to_vec()));
+        let read = |bytes: &[u8]| {
+            let mut map = PerfMap::default();
+            read_on(&mut map, bytes).unwrap();
+            map
+        };
         let name = |map: &PerfMap, addr| map.find(RemoteAddr::new(addr)).map(|n| n.to_string());
         let map = read(&whole);
         assert_eq!(name(&map, 0x200f).as_deref(), Some("second"));
         assert_eq!(name(&map, 0x1010).as_deref(), Some("newer"));
         assert_eq!(name(&map, 0x1000), None);
-        for len in 0..whole.len() {
+        let mut growing = PerfMap::default();
+        for len in 0..=whole.len() {
             assert!(read(&whole[..len]).len() <= 2);
+            read_on(&mut growing, &whole[..len]).unwrap();
+            assert_eq!(growing.len(), read(&whole[..len]).len(), "{len}");
         }
+        assert_eq!(name(&growing, 0x1010).as_deref(), Some("newer"));
+        let mut other = dump(&[load(0x5000, &[0; 64], "other")]);
+        other[20] = 1;
+        read_on(&mut growing, &other).unwrap();
+        assert_eq!(growing.len(), 1);
         assert!(read(b"1000 10 a perf map\n").is_empty());
         let mut endless = dump(&[load(0x1000, &[0; 64], "first")]);
         endless.extend([0; 16]);

@@ -34,8 +34,7 @@ struct Known {
     state: Option<(u64, i64, i64)>,
 }
 
-/// How often it is looked whether they have grown; reading takes time in
-/// proportion to their length.
+/// How often it is looked whether they have grown.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// File systems and the age of a process count time in steps.
@@ -69,11 +68,11 @@ impl JitNames {
         };
         let path = format!("/tmp/perf-{own}.map");
         let map = process.open_in_root(&path).ok();
-        let map = map.map(|file| self.map.update(file, author, PerfMap::read));
+        let map = map.map(|file| self.map.update(file, author, PerfMap::read_on));
         self.note(&path, map, author);
         let path = format!("/tmp/jit-{own}.dump");
         let dump = process.open_in_root(&path).ok();
-        let dump = dump.map(|file| self.dump.update(file, author, PerfMap::read_dump));
+        let dump = dump.map(|file| self.dump.update(file, author, PerfMap::read_dump_on));
         self.note(&path, dump, author);
         Some(())
     }
@@ -108,7 +107,7 @@ impl Known {
         &mut self,
         file: File,
         author: Author,
-        read: impl FnOnce(File) -> io::Result<PerfMap>,
+        read: impl FnOnce(&mut PerfMap, File) -> io::Result<()>,
     ) -> Result<(), Refused> {
         let Ok(metadata) = file.metadata() else {
             return Ok(());
@@ -125,10 +124,7 @@ impl Known {
             return Err(Refused { owner });
         }
         let state = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-        if self.state != Some(state)
-            && let Ok(names) = read(file)
-        {
-            self.names = names;
+        if self.state != Some(state) && read(&mut self.names, file).is_ok() {
             self.state = Some(state);
         }
         Ok(())
