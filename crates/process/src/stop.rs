@@ -120,7 +120,9 @@ impl Stopper {
     ///
     /// A thread that waits is not interrupted. That is found out just before
     /// the interrupt, which comes some 3 µs later: whoever begins to wait in
-    /// those may still see EINTR.
+    /// those may still see EINTR. Should it end in those, another thread that is
+    /// given its number is stopped in its place: what the work returns is believed
+    /// only if the [`Thread`](crate::Thread) can still be asked afterwards.
     ///
     /// The work is done by the tracer itself, so that the stop does not last
     /// longer for handing over between two of our threads. It owns what it

@@ -145,8 +145,13 @@ impl Tracer {
     }
 
     fn begin_unless_it_waits(&mut self, tid: Tid) -> Tracee {
-        if !self.waits(tid) {
-            return self.begin(tid);
+        match self.known.ask(tid, Thread::activity) {
+            // Of one that has ended there is no stack, nor a pointer to it.
+            Ok(Activity::Waiting(call)) if !(call.sp.is_null() && self.is_dead(tid)) => {}
+            Ok(Activity::Waiting(_)) | Err(_) => return self.begin(tid),
+            // It was there a moment ago, by a file that is its own. Whether it still is,
+            // whoever wants the work's result asks where that holds nobody up.
+            Ok(Activity::Running) => return self.attach(tid),
         }
         // One that did not stop in time may have stopped since, and wait for us.
         if let Some(index) = self.unsettled.iter().position(|t| *t == tid)
@@ -158,18 +163,24 @@ impl Tracer {
         Tracee::Done(StopFailure::Waits)
     }
 
-    /// Whether a thread is seen to wait. One of which that cannot be told is
-    /// left to the attempt to attach.
-    fn waits(&mut self, tid: Tid) -> bool {
-        match self.known.ask(tid, Thread::activity) {
-            // Of one that has ended there is no stack, nor a pointer to it.
-            Ok(Activity::Waiting(call)) => !(call.sp.is_null() && self.is_dead(tid)),
-            Ok(Activity::Running) | Err(_) => false,
+    /// Attaches to a thread of the process and asks it to stop.
+    fn begin(&mut self, tid: Tid) -> Tracee {
+        let thread = self.attach(tid);
+        // Asked of one that is attached, as its number is its own from then on: it may
+        // have gone to a thread of another process before. That one can be let go only
+        // where it stands still. Or it has called exec, and has the first thread's.
+        if let Tracee::Awaited = thread
+            && self.is_gone(tid)
+        {
+            self.keep(tid);
+            self.keep(self.pid.leader());
+            return Tracee::Done(StopFailure::Gone);
         }
+        thread
     }
 
-    /// Attaches to a thread and asks it to stop.
-    fn begin(&mut self, tid: Tid) -> Tracee {
+    /// Attaches to the thread that has this number and asks it to stop.
+    fn attach(&mut self, tid: Tid) -> Tracee {
         if let Some(index) = self.unsettled.iter().position(|t| *t == tid) {
             if self.is_gone(tid) {
                 return Tracee::Done(StopFailure::Gone);
@@ -190,14 +201,6 @@ impl Tracer {
         self.desk.lock().attached.push(tid);
         // Fails only if it has ended since; waiting for it tells.
         let _ = sys::interrupt(tid);
-        // Asked of one that is attached, as its number is its own from then on: it may
-        // have gone to a thread of another process before. That one can be let go only
-        // where it stands still. Or it has called exec, and has the first thread's.
-        if self.is_gone(tid) {
-            self.keep(tid);
-            self.keep(self.pid.leader());
-            return Tracee::Done(StopFailure::Gone);
-        }
         Tracee::Awaited
     }
 

@@ -167,7 +167,10 @@ impl NativeReader {
         if let (Some(python), Some(stacks)) = (python, stacks) {
             python.give_back(stacks);
         }
-        match read {
+        // Only if the thread is still there was it this one that stood still, and not
+        // another that has been given its number.
+        let there = thread.activity().map_err(|_| StopFailure::Gone);
+        match read.and_then(|python| there.map(|_| python)) {
             Ok(python) => Ok(Sight {
                 capture,
                 python,

@@ -140,13 +140,16 @@ def keep(bench, python, case, windows, inside):
 def tables(records):
     rows = []
     for (python, case, tool), group in grouped(records, "python", "case", "tool").items():
-        columns = [[r[key] for r in group] for key in ("value", "gaps", "gaps_free", "in_gaps", "in_gaps_free")]
-        shown = [number(median(values), digits) for values, digits in zip(columns[1:], (1, 1, 2, 2))]
-        rows.append([python, case, tool, len(group), spread(columns[0], 2), *shown])
-    header = ["Python", "Case", "Tool", "windows", "work lost, % (quartiles)"]
+        columns = [[r[key] for r in group] for key in ("gaps", "gaps_free", "in_gaps", "in_gaps_free")]
+        shown = [number(median(values), digits) for values, digits in zip(columns, (0, 0, 1, 1))]
+        stood = [(r["in_gaps"] - r["in_gaps_free"]) / 10 for r in group]
+        work = [r["value"] for r in group]
+        rows.append([python, case, tool, len(group), spread(stood, 2), spread(work, 2), *shown])
+    header = ["Python", "Case", "Tool", "windows", "stood still, % (quartiles)", "work lost, % (quartiles)"]
     header += ["gaps/s", "without", "ms/s in gaps", "without"]
     about = (
-        "Work that a target does less while it is profiled, median and quartiles over windows; a negative figure is "
-        "noise. Gaps are moments of more than 50 µs in which the target's thread did not run."
+        "By how much longer the target's thread stands still while it is profiled, and how much less work it does, "
+        "median and quartiles over windows; a negative figure is noise, of which work has more, as a machine is not "
+        "always equally fast. Gaps are moments of more than 5 µs in which the thread did not run."
     )
     return [Table("What the target loses", about, header, rows)]

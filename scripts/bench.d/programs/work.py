@@ -2,7 +2,7 @@
 
 The work is a loop of short calls, 20 frames deep, with a look at the clock after each turn of about a microsecond.
 --idle N threads wait beside it. At the end of stdin a line of JSON tells, in ns of CLOCK_MONOTONIC: `marks`, pairs of
-time and turns done until then, every 5 ms; `gaps`, pairs of start and length, wherever two looks were more than 50 us
+time and turns done until then, every 5 ms; `gaps`, pairs of start and length, wherever two looks were more than 5 us
 apart.
 """
 import argparse
@@ -14,7 +14,7 @@ import time
 
 import groundtruth
 
-MARK, GAP = 5_000_000, 50_000
+MARK, GAP = 5_000_000, 5_000
 BELOW = 12  # with the module, main, work and the turn: 20 frames
 
 
