@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use firefinch_cpython::{DebugOffsetsError, FindError, Layout};
 use firefinch_process::{AccessError, Cause, Diagnosis, OpenError, Pid, Place, Uid};
+use firefinch_report::misleads;
 use firefinch_sampler::AttachError;
 
 /// It failed.
@@ -117,18 +118,13 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Text that comes from a target must not steer the terminal.
+/// Text that comes from a target must neither steer the terminal nor look like another.
 pub(crate) fn printable(text: &str) -> String {
-    let safe = |c: char| !c.is_control();
-    text.chars()
-        .map(|c| {
-            if safe(c) {
-                c
-            } else {
-                char::REPLACEMENT_CHARACTER
-            }
-        })
-        .collect()
+    let shown = |c| match misleads(c) {
+        true => char::REPLACEMENT_CHARACTER,
+        false => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// What was refused, and why.

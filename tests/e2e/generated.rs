@@ -49,12 +49,34 @@ fn trampolines_of_python() {
                 let nameless = trampolines.filter(|f| *f == "[anonymous]").count();
                 match native {
                     "--native" => assert_eq!((named, nameless), (0, 0), "{option} {run:#?}"),
-                    // CPython writes the other file when it ends.
+                    // CPython writes the other file by 2 MiB at a time.
                     _ => assert!(named >= 30 || option == "perf_jit", "{option} {run:#?}"),
                 }
             }
             drop(left);
         }
+    });
+}
+
+/// The names that Python writes with `-X perf_jit` are shown once they are in the file.
+#[test]
+fn names_of_a_dump() {
+    let can = |python: &Interpreter| python.minor() >= (3, 13);
+    for_every_that("perf-jit-names", can, |python| {
+        let place = Place::below(python);
+        let mut args = interpreter_args(python);
+        args.extend(["-X", "perf_jit"].map(Into::into));
+        args.push(program_path(python, "perf_names.py", &place).into());
+        let mut command = to_command(&args);
+        prepare(&mut command, &place);
+        let target = Target::run(command, place).settled();
+        let left = Left::by(python, &target);
+        let run = firefinch(["dump", "--native=all", &target.pid_arg()]).succeeded();
+        let dump = Dump::parse(&run.stdout);
+        let of_named = |f: &&str| f.starts_with("py::named_");
+        let merged = dump.only().merged.iter().map(|frame| &*frame.name);
+        assert_eq!(merged.filter(of_named).count(), 30, "{run:#?}");
+        drop(left);
     });
 }
 

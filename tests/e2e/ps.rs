@@ -46,6 +46,20 @@ fn interpreters() {
     });
 }
 
+/// A command looks like no other one, whatever is in its arguments.
+#[test]
+fn misleading_commands() {
+    let python = &Interpreter::all()[0];
+    let place = Place::below(python);
+    let mut command = to_command(&python_args(python, "till.py", &place));
+    command.args(["\u{202e}gpj.exe", "\u{1b}[2J"]);
+    prepare(&mut command, &place);
+    let target = Target::run(command, place).settled();
+    let line = line_of(target.pid()).join(" ");
+    assert!(line.contains("\u{fffd}gpj.exe \u{fffd}[2J"), "{line:?}");
+    assert!(!line.contains(['\u{202e}', '\u{1b}']), "{line:?}");
+}
+
 /// What is not Python is not listed.
 #[test]
 fn other_programs() {

@@ -138,7 +138,7 @@ fn who_runs() {
         });
         target.order("pass");
         for _ in 0..2 {
-            std::thread::sleep(Duration::from_micros(60));
+            std::thread::yield_now();
             watch.look(&process, Question::WhoRuns);
             let runs = |i: &usize| watch.seen(*i) == Look::At(Activity::Running);
             let running: Vec<_> = (0..count).filter(runs).collect();

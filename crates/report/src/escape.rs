@@ -56,8 +56,14 @@ fn tail_to_escape(label: &str) -> Option<usize> {
 }
 
 fn is_special(c: char) -> bool {
-    matches!(c, '\\' | ';')
-        || c.is_control()
+    matches!(c, '\\' | ';') || misleads(c)
+}
+
+/// Whether a character is no part of a text for people: a control character, a line end, a
+/// noncharacter, or one that changes the direction of writing, so that text looks like other
+/// text.
+pub fn misleads(c: char) -> bool {
+    c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         || matches!(c, '\u{feff}' | '\u{fdd0}'..='\u{fdef}')

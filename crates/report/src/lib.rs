@@ -31,6 +31,7 @@ use firefinch_profile::Profile;
 
 pub use empty::why_empty;
 pub use error::ReportError;
+pub use escape::misleads;
 pub use format::{Format, UnknownFormat};
 pub use label::{Function, frame_label, frame_parts, process_label, thread_label};
 pub use number::grouped;
