@@ -1,7 +1,7 @@
 //! Small programs of everyday shapes whose every possible stack is known: no
 //! other one may be shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -45,6 +45,27 @@ impl Possible {
         );
     }
 
+    /// How many stacks are none of these.
+    fn wrong(&self, collapsed: &Collapsed) -> u64 {
+        collapsed.count(|stack| !self.0.contains(stack))
+    }
+
+    /// The same of the functions alone, whatever their lines.
+    fn assert_of_functions(&self, collapsed: &Collapsed, run: &Run, tolerated: f64) {
+        let functions = |stack: &[String]| -> Vec<String> {
+            stack
+                .iter()
+                .map(|frame| function(frame).to_owned())
+                .collect()
+        };
+        let possible = Self(self.0.iter().map(|stack| functions(stack)).collect());
+        let stacks = collapsed.stacks.iter();
+        let stacks = stacks
+            .map(|(stack, count)| (functions(stack), *count))
+            .collect();
+        possible.assert_of(&Collapsed { stacks }, run, tolerated);
+    }
+
     /// Fails if one of the functions was seen as the innermost at no depth at
     /// which it can be: a sampler that refuses what it cannot read would show
     /// nothing wrong.
@@ -82,7 +103,16 @@ fn is_new(python: &Interpreter) -> bool {
 
 fn recorded(python: &Interpreter, kind: &str, options: &[&str]) -> (Possible, Collapsed, Run) {
     let _alone = alone();
-    let target = Target::start_with(python, "oracle_stacks.py", &[kind]).settled();
+    recorded_of(python, "oracle_stacks.py", kind, options)
+}
+
+fn recorded_of(
+    python: &Interpreter,
+    program: &str,
+    kind: &str,
+    options: &[&str],
+) -> (Possible, Collapsed, Run) {
+    let target = Target::start_with(python, program, &[kind]).settled();
     let (collapsed, run) = record(&target, &[&["-d", "0.5", "-r", "4000"], options].concat());
     (Possible::of(&target.truth), collapsed, run)
 }
@@ -116,6 +146,57 @@ const TORN: f64 = 0.001;
 
 /// None or two of 2,000 samples are lost on an idle machine.
 const FEW: f64 = 0.05;
+
+/// Of a stack some 30 calls deep whose middle is something else every few microseconds, all
+/// of it is of one moment: no two of its frames are joined that never were together, those
+/// at each depth have their shares, and few are lost. A caller may be shown at the line of
+/// another call of the same function that it has made within a microsecond: see "Limits" in
+/// README.
+#[test]
+fn deep() {
+    // In repeated runs 0 to 2 of 4,000, and 1 to 3 of 100 lines; on a loaded machine more.
+    const JOINED: f64 = 0.002;
+    const LINES: f64 = 0.05;
+    const POINTS: f64 = 0.08;
+    for_every_that("stacks-deep", is_new, |python| {
+        let mut wrong = Vec::new();
+        for _ in 0..3 {
+            let _alone = alone();
+            let recorded = |how: &[&str]| recorded_of(python, "oracle_deep.py", "calls", how);
+            let (possible, seen, run) = recorded(&[]);
+            possible.assert_of_functions(&seen, &run, JOINED);
+            assert_few_lost(seen.total(), &run, FEW);
+            let lines = possible.wrong(&seen) as f64 / seen.total() as f64;
+            let (possible, stopped, run) = recorded(&["--blocking"]);
+            possible.assert_of(&stopped, &run, 0.0);
+            let stopped = shares_by_depth(&stopped);
+            let mut apart: Vec<_> = shares_by_depth(&seen).into_iter().collect();
+            apart.retain(|(place, share)| {
+                let is = stopped.get(place).copied().unwrap_or_default();
+                let chance = 4.0 * (is.max(*share) / seen.total() as f64).sqrt();
+                (share - is).abs() > POINTS + chance
+            });
+            if lines <= LINES && apart.is_empty() {
+                return;
+            }
+            wrong.push((lines, apart));
+        }
+        panic!("wrong lines, shares that are too far off: {wrong:?}");
+    });
+}
+
+/// The share of the stacks that have this function at this depth.
+fn shares_by_depth(collapsed: &Collapsed) -> BTreeMap<(usize, String), f64> {
+    let mut shares = BTreeMap::new();
+    for (stack, count) in &collapsed.stacks {
+        for (depth, frame) in stack.iter().enumerate() {
+            *shares
+                .entry((depth, function(frame).to_owned()))
+                .or_default() += *count as f64 / collapsed.total() as f64;
+        }
+    }
+    shares
+}
 
 /// A method has the caller that its object was given to, also where a method
 /// of the same name of another class was called a moment ago.

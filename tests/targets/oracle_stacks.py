@@ -13,6 +13,8 @@ on, with each line at which their newest frame can stand, of all but the
 thread "stdin-watcher", which waits in read(). They come from a forked child
 that goes through the same calls under sys.settrace: what was traced itself
 would no longer run as an ordinary program does.
+
+Another program may give main() kinds of its own.
 """
 import itertools
 import json
@@ -225,9 +227,7 @@ def lines(cycles):
         x = leaf(x)
 
 
-KINDS = dict(
-    (k.__name__, k) for k in (methods, generators, iterated, callbacks, constructors, implicit, bodies, lines)
-)
+KINDS = (methods, generators, iterated, callbacks, constructors, implicit, bodies, lines)
 
 
 def trace(frame, event, argument):
@@ -262,9 +262,9 @@ def begin():
     return map(STARTED.add, itertools.repeat(True)), None
 
 
-def main():
+def main(kinds):
     groundtruth.limit_life()
-    kind = KINDS[sys.argv[1]]
+    kind = dict((k.__name__, k) for k in kinds)[sys.argv[1]]
     cycles, to_parent = begin()
     kind(cycles)
     sys.settrace(None)
@@ -273,4 +273,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(KINDS)

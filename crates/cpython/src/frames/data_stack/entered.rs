@@ -6,19 +6,24 @@
 //! time. Others of the same function are entered meanwhile and not shown, as they
 //! were not current yet: as many, and for as long. So the places of those take
 //! the place of these: the ones are seen in the first half microsecond of their
-//! lives where the others would be missing in it.
+//! lives where the others would be missing in it. Only of a place that it must have
+//! passed on its way to its return, so that no line is shown at which it never was.
 
 use firefinch_memory::{Memory, RemoteAddr};
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use super::DataStack;
 use super::known::Known;
 use crate::frames::{Position, RawFrame};
 
-/// Where a frame of each function stood that was seen just after it was entered.
+/// Where the last frames of each function stood that were seen just after they were
+/// entered, the latest one first.
 #[derive(Debug, Default)]
-pub(super) struct Entered(HashMap<RemoteAddr, Position>);
+pub(super) struct Entered(HashMap<RemoteAddr, SmallVec<[Position; PLACES]>>);
 
+/// Places remembered of each.
+const PLACES: usize = 4;
 /// Functions remembered before starting anew.
 const MAX_CODES: usize = 1 << 14;
 /// Frames that are entered within a microsecond.
@@ -49,7 +54,9 @@ impl DataStack {
             if entered.len() >= MAX_CODES {
                 entered.clear();
             }
-            entered.insert(above.frame.code, above.frame.position);
+            let places = entered.entry(above.frame.code).or_default();
+            places.truncate(PLACES - 1);
+            places.insert(0, above.frame.position);
             if above.executing {
                 return;
             }
@@ -65,11 +72,24 @@ impl DataStack {
         known: &Known,
         newest: Option<&mut RawFrame>,
     ) {
-        if let Some(newest) = newest
-            && self.returns.is_at(memory, newest)
-            && let Some(place) = known.entered.0.get(&newest.code)
+        let Some(newest) = newest else {
+            return;
+        };
+        let places = known.entered.0.get(&newest.code);
+        if let Some(places) = places.filter(|_| self.returns.is_at(memory, newest))
+            && let Position::Instruction(now, 0) = newest.position
+            && let Some(code) = self.program.code(memory, newest.code)
+            && let Some(now) = code.offset_of(now)
         {
-            newest.position = *place;
+            let is_passed = |place: &&Position| match place {
+                Position::Instruction(at, 0) => {
+                    let at = code.offset_of(*at);
+                    at.is_some_and(|at| code.passes(at, now))
+                }
+                _ => false,
+            };
+            let passed = places.iter().find(is_passed);
+            newest.position = passed.copied().unwrap_or(newest.position);
         }
     }
 }

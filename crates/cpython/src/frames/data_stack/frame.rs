@@ -132,6 +132,16 @@ impl FrameLayout {
         self.is_entry.is_none()
     }
 
+    /// Whether a frame of the data stack had not returned when it was copied, for
+    /// certain. In 3.11 those that have look as if they waited.
+    pub(super) fn lives(&self, frame: &Decoded) -> bool {
+        let waits = match self.marks_executing() {
+            true => frame.calling && self.clears_height(),
+            false => !frame.popped,
+        };
+        frame.in_chunk && (frame.executing || waits)
+    }
+
     /// Whether the oldest frame of each loop names an entry frame as its caller,
     /// from 3.12 on.
     pub(super) fn has_entry_frames(&self) -> bool {

@@ -25,6 +25,8 @@ pub(in crate::frames) struct Look {
 struct Part {
     start: RemoteAddr,
     at: Span<usize>,
+    /// It was copied from so many bytes on first.
+    begin: Option<usize>,
 }
 
 /// All pieces together, in bytes: a recursion that fills more has no fast path.
@@ -59,28 +61,28 @@ impl Look {
         self.second = second;
         self.parts.clear();
         let mut end = 0;
-        for (start, len) in plan {
+        for (index, (start, len)) in plan.iter().enumerate() {
             if end + len > MAX_BYTES {
                 break;
             }
             let at = end..end + len;
             end = at.end;
-            self.parts.push(Part { start: *start, at });
+            let begin = self.begins.iter().find(|(piece, _)| *piece == index);
+            let begin = begin.map(|(_, skip)| *skip);
+            self.parts.push(Part {
+                start: *start,
+                at,
+                begin: begin.filter(|skip| (1..*len).contains(skip)),
+            });
         }
         self.bytes.resize(end, 0);
         let mut rest = self.bytes.as_mut_slice();
         let mut ranges: SmallVec<[Range<'_>; 8]> = SmallVec::new();
-        let begins = &self.begins;
-        let begin = |index: usize, len: usize| {
-            let begin = begins.iter().find(|(piece, _)| *piece == index);
-            let skip = begin.map(|(_, skip)| *skip);
-            skip.filter(|skip| (1..len).contains(skip))
-        };
-        for (index, part) in self.parts.iter().enumerate() {
+        for part in &self.parts {
             let (buf, after) = rest.split_at_mut(part.at.len());
             rest = after;
             let addr = part.start;
-            if let Some(skip) = begin(index, buf.len()) {
+            if let Some(skip) = part.begin {
                 let (before, buf) = buf.split_at_mut(skip);
                 let behind = addr.offset(skip as u64);
                 ranges.push(Range { addr: behind, buf });
@@ -91,13 +93,13 @@ impl Look {
         }
         let mut read = memory.read_scattered(&mut ranges);
         // In pieces.
-        let whole = |(index, part): &(usize, &Part)| {
-            let ranges = 1 + usize::from(begin(*index, part.at.len()).is_some());
+        let whole = |part: &&Part| {
+            let ranges = 1 + usize::from(part.begin.is_some());
             let left = read.checked_sub(ranges);
             read = left.unwrap_or(0);
             left.is_some()
         };
-        let filled = self.parts.iter().enumerate().take_while(whole).count();
+        let filled = self.parts.iter().take_while(whole).count();
         self.begins.clear();
         self.parts.truncate(filled);
         filled
@@ -116,8 +118,32 @@ impl Look {
         let buf = self.bytes.get_mut(end..).unwrap_or_default();
         memory.read(start, buf)?;
         let at = end..end + len;
-        self.parts.push(Part { start, at });
+        self.parts.push(Part {
+            start,
+            at,
+            begin: None,
+        });
         Ok(())
+    }
+
+    /// Whether `addr` was copied before `other`, both in one piece.
+    pub(super) fn is_before(&self, addr: RemoteAddr, other: RemoteAddr) -> bool {
+        let holds = |part: &&Part| {
+            [addr, other]
+                .iter()
+                .all(|at| self.of(part, *at, 1).is_some())
+        };
+        let Some(part) = self.parts.iter().find(holds) else {
+            return false;
+        };
+        let begin = part
+            .begin
+            .map_or(part.start, |skip| part.start.offset(skip as u64));
+        match (addr < begin, other < begin) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => addr < other,
+        }
     }
 
     /// `len` bytes at `addr`, if they were copied in one piece.

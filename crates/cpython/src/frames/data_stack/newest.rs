@@ -105,7 +105,12 @@ impl DataStack {
                 break;
             };
             let inlined = above.previous == newest.frame.addr && !above.entry;
-            let returned = inlined && newest.executing;
+            // What lies above one that stands where nothing is called was copied later.
+            let returned = inlined
+                && (newest.executing
+                    || (!marked
+                        && !self.calls.know_call(&newest.frame, &above.frame)
+                        && self.cannot_push(memory, known, &newest.frame, &above.frame)));
             // What one that is gone has left behind may look alive.
             let leads = inlined
                 || (above.entry && above.previous == newest.frame.addr)

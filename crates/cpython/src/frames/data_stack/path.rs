@@ -19,6 +19,10 @@ pub(super) struct Chain {
     moved: u64,
     /// A bit for each of them that its caller has called in its own loop.
     inlined: u64,
+    /// A bit for each of them that was alive in the copy for certain.
+    alive: u64,
+    /// A bit for each of those whose caller executed, and was copied before.
+    later: u64,
 }
 
 impl Chain {
@@ -30,6 +34,22 @@ impl Chain {
     /// Whether the caller of this frame may not stand where it called from.
     pub(super) fn has_moved(&self, callee: usize) -> bool {
         self.moved & bit(callee) != 0
+    }
+
+    /// Whether this frame lived when it was copied.
+    pub(super) fn is_alive(&self, index: usize) -> bool {
+        index < LAST && self.alive & bit(index) != 0
+    }
+
+    /// Whether one was called later than its caller was copied, which had gone on from
+    /// another call by then.
+    pub(super) fn joins(&self) -> bool {
+        self.later != 0
+    }
+
+    /// Whether this is such a frame.
+    pub(super) fn is_later(&self, callee: usize) -> bool {
+        callee < LAST && self.later & bit(callee) != 0
     }
 
     /// The newest frame may have returned when it was copied.
@@ -51,11 +71,14 @@ pub(super) struct Path {
     marks: SmallVec<[Mark; 64]>,
     passed: SmallVec<[Passed; 4]>,
     moved: u64,
+    later: u64,
 }
 
-/// The last one stands for all that are further from the newest.
+/// The last bit, which stands for all that are further from the newest.
+const LAST: usize = 63;
+
 fn bit(index: usize) -> u64 {
-    1 << index.min(63)
+    1 << index.min(LAST)
 }
 
 impl Path {
@@ -66,10 +89,11 @@ impl Path {
             marks: SmallVec::new(),
             passed: SmallVec::new(),
             moved: 0,
+            later: 0,
         }
     }
 
-    pub(super) fn push(&mut self, decoded: &Decoded) {
+    pub(super) fn push(&mut self, decoded: &Decoded, alive: bool) {
         if decoded.popped {
             self.moved |= bit(self.frames.len());
         }
@@ -77,6 +101,7 @@ impl Path {
         self.marks.push(Mark {
             executing: decoded.executing,
             inlined: false,
+            alive,
         });
     }
 
@@ -84,6 +109,14 @@ impl Path {
     /// had gone on.
     pub(super) fn newest_moved(&mut self) {
         self.moved |= bit(self.frames.len().saturating_sub(1));
+    }
+
+    /// The caller of the frame that was pushed last executed when it was copied, before
+    /// that frame was: if that lives, it was called later.
+    pub(super) fn newest_is_later(&mut self) {
+        if self.marks.last().is_some_and(|mark| mark.alive) {
+            self.later |= bit(self.frames.len().saturating_sub(1));
+        }
     }
 
     /// The caller of the frame that was pushed last has called it in its own loop.
@@ -121,12 +154,17 @@ impl Path {
     }
 
     pub(super) fn chain(self) -> Chain {
-        let inlined = self.marks.iter().enumerate();
-        let inlined = inlined.filter(|(_, mark)| mark.inlined);
+        let bits = |has: fn(&Mark) -> bool| {
+            let marks = self.marks.iter().enumerate();
+            let having = marks.filter(|(_, mark)| has(mark));
+            having.fold(0, |all, (index, _)| all | bit(index))
+        };
         Chain {
-            inlined: inlined.fold(0, |all, (index, _)| all | bit(index)),
+            inlined: bits(|mark| mark.inlined),
+            alive: bits(|mark| mark.alive),
             frames: self.frames,
             moved: self.moved,
+            later: self.later,
         }
     }
 }

@@ -18,10 +18,27 @@ pub(super) enum Placed {
     All,
 }
 
+/// Where a caller stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// Where it called from, as far as is known.
+    Standing,
+    /// It has gone on since.
+    Behind,
+    /// It stood elsewhere when it was copied, and what lives above it was copied after
+    /// that: it has called that later.
+    Before,
+}
+
 impl DataStack {
     /// Whether every call of a stack is known, and so its caller's place.
     pub(super) fn knows_all(&self, known: &Known, frames: &[RawFrame]) -> bool {
         self.calls.know(frames, known.unchanged(frames))
+    }
+
+    /// The same of the callers in a copy, if each stands where it has called from.
+    pub(super) fn knows_chain(&self, known: &Known, chain: &Chain) -> bool {
+        !chain.joins() && self.knows_all(known, &chain.frames)
     }
 
     /// Makes every caller stand where it called from.
@@ -32,7 +49,7 @@ impl DataStack {
         chain: &Chain,
         frames: &mut [RawFrame],
     ) -> Placed {
-        if self.knows_all(known, frames) {
+        if !chain.joins() && self.knows_all(known, frames) {
             return Placed::All;
         }
         let mut placed = Placed::All;
@@ -43,13 +60,19 @@ impl DataStack {
             let Some(caller) = frames.get_mut(index + 1) else {
                 break;
             };
-            if self.calls.know_call(caller, &callee) {
+            if !chain.is_later(index) && self.calls.know_call(caller, &callee) {
                 continue;
             }
             // One that stands where it pushes no frame has gone on as well.
             let moved = chain.has_moved(index)
                 || (chain.is_inlined(index) && self.cannot_push(memory, known, caller, &callee));
-            match self.place(memory, caller, &callee, moved) {
+            let is_before = || self.look.is_before(caller.addr, callee.addr);
+            let caller_is = match moved {
+                false => Whereabouts::Standing,
+                true if chain.is_alive(index) && is_before() => Whereabouts::Before,
+                true => Whereabouts::Behind,
+            };
+            match self.place(memory, caller, &callee, caller_is) {
                 Some(position) => caller.position = position,
                 None if moved => return Placed::NotAll,
                 None => placed = Placed::StandingOnly,
@@ -85,8 +108,9 @@ impl DataStack {
         memory: &dyn Memory,
         caller: &RawFrame,
         callee: &RawFrame,
-        moved: bool,
+        caller_is: Whereabouts,
     ) -> Option<Position> {
+        let moved = caller_is != Whereabouts::Standing;
         let Position::Instruction(now, 0) = caller.position else {
             return None;
         };
@@ -115,8 +139,14 @@ impl DataStack {
             Position::Instruction(at, 0) => code.offset_of(*at),
             _ => None,
         }));
-        let place = code.came_from(&mut places, Some(offset))?;
-        Some(Position::Instruction(code.instruction_at(place), 0))
+        let place = match (caller_is, places.as_slice()) {
+            (Whereabouts::Before, [only]) if code.leads(offset, *only) => *only,
+            (Whereabouts::Before, _) => return None,
+            _ => code.came_from(&mut places, Some(offset))?,
+        };
+        // Else it is another frame of that function, which has just begun.
+        let may_be = caller_is == Whereabouts::Before || code.leads(place, offset);
+        may_be.then(|| Position::Instruction(code.instruction_at(place), 0))
     }
 
     /// Whether every call that is not known is made where something is called

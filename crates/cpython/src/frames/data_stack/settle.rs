@@ -52,7 +52,7 @@ impl DataStack {
                 {
                     return Ok(deeper);
                 }
-                let are_known = self.knows_all(known, &chain.frames);
+                let are_known = self.knows_chain(known, &chain);
                 let frames = match are_known {
                     true => std::mem::take(&mut chain.frames),
                     false => chain.frames.clone(),

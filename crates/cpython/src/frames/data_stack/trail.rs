@@ -26,6 +26,8 @@ pub(super) struct Mark {
     pub(super) executing: bool,
     /// Its caller has called it in its own loop.
     pub(super) inlined: bool,
+    /// It lived for certain.
+    pub(super) alive: bool,
 }
 
 /// One of the interpreter's own frames between two of these, which is not read each
@@ -151,6 +153,7 @@ mod tests {
         let mark = Mark {
             executing: false,
             inlined: true,
+            alive: true,
         };
         let bytes = (0..0x10 + depth * 64).map(|at| (at % 251) as u8).collect();
         let marks = vec![mark; frames.len()];

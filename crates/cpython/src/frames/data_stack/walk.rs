@@ -121,7 +121,7 @@ impl DataStack {
             if floats && !decoded.internal && decoded.previous.is_null() {
                 let resumer = known.resumers.of(&decoded.frame);
                 let resumer = resumer.ok_or(StackError::Garbage(addr))?;
-                path.push(&decoded);
+                path.push(&decoded, self.frame.lives(&decoded));
                 path.newest_moved();
                 in_chunk = false;
                 (addr, resumed) = (resumer.addr, Some(resumer.code));
@@ -130,11 +130,16 @@ impl DataStack {
             }
             // A frame that executes, or returns, has nobody in its own loop above
             // it any more. (Far from the newest nothing moves.)
-            if callee.is_some_and(|callee| callee.shares_loop()) && !decoded.internal {
+            if let Some(callee) = callee.filter(Decoded::shares_loop)
+                && !decoded.internal
+            {
                 path.newest_is_inlined();
                 let is_near = path.frames.len() <= MOVING;
                 if decoded.executing || (is_near && self.returns.is_at(memory, &decoded.frame)) {
                     path.newest_moved();
+                }
+                if decoded.executing && self.look.is_before(decoded.frame.addr, callee.frame.addr) {
+                    path.newest_is_later();
                 }
             }
             if decoded.helper {
@@ -167,7 +172,7 @@ impl DataStack {
                     let caller = Some(decoded.frame);
                     known.meet_link(Link { caller, ..link });
                 }
-                path.push(&decoded);
+                path.push(&decoded, self.frame.lives(&decoded));
                 in_chunk = decoded.in_chunk;
                 if decoded.entry {
                     self.loops.meet_oldest(path.frames.len());

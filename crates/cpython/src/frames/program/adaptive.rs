@@ -8,6 +8,7 @@
 //! Only a straight run of instructions is understood: a jump among them, or to
 //! one of them, hides the callee.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::calls::{CallInstruction, Calls, Symbol};
@@ -141,6 +142,8 @@ impl Adaptive {
         for instruction in &instructions {
             calls.starts.push(instruction.start);
             calls.labels.extend(instruction.target());
+            let jump = instruction.target().map(|to| (instruction.start, to));
+            calls.jumps.extend(jump);
             if matches!(instruction.role, Role::Ends | Role::Jumps(_)) {
                 calls.labels.insert(instruction.end);
             }
@@ -151,6 +154,8 @@ impl Adaptive {
                 calls.outside.insert(instruction.start);
             }
         }
+        let jumped: BTreeSet<u32> = calls.jumps.iter().map(|(_, to)| *to).collect();
+        calls.handlers = &calls.labels - &jumped;
         for (index, instruction) in instructions.iter().enumerate() {
             let callee = match instruction.role {
                 Role::Calls { above, counted } => {

@@ -213,6 +213,16 @@ impl Code {
         last.filter(|last| self.calls.is_straight(*last, offset))
     }
 
+    /// Whether a frame that stands at `offset` may have been at `place` before.
+    pub(super) fn leads(&self, place: u32, offset: u32) -> bool {
+        self.calls.leads(place, offset)
+    }
+
+    /// Whether it must have been.
+    pub(super) fn passes(&self, place: u32, offset: u32) -> bool {
+        self.calls.passes(place, offset)
+    }
+
     /// Where in its bytecode an instruction lies, from 3.11 on.
     pub(super) fn offset_of(&self, instruction: RemoteAddr) -> Option<u32> {
         let offset = instruction.checked_sub(self.first)?;
