@@ -45,6 +45,39 @@ pub(crate) fn share_memory(one: Pid, other: Pid) -> io::Result<bool> {
     }
 }
 
+/// How the calling thread is given turns on a processor.
+pub(crate) fn turns() -> io::Result<libc::sched_attr> {
+    let none: libc::c_long = 0;
+    let len = size_of::<libc::sched_attr>();
+    // SAFETY: all zeros is a valid value of this plain C struct.
+    let mut attr: libc::sched_attr = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most the `len` bytes that `attr` has, and only during
+    // the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, none, &raw mut attr, len, none) };
+    match result {
+        0 => Ok(attr),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Has the calling thread take turns of so many nanoseconds, if it shares the processor
+/// with others in the usual way.
+pub(crate) fn take_short_turns(nanoseconds: u64) -> io::Result<()> {
+    let mut attr = turns()?;
+    if attr.sched_policy != libc::SCHED_OTHER as u32 {
+        return Ok(());
+    }
+    attr.sched_runtime = nanoseconds;
+    let none: libc::c_long = 0;
+    // SAFETY: the kernel reads `attr`, whose `size` it has filled in itself, and only
+    // during the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, none, &raw const attr, none) };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// What `waitid` tells about a thread we trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitEvent {

@@ -12,7 +12,7 @@ use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};
 use crate::visit::Work;
 use crate::{
-    Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid, sleep_precisely,
+    Activity, Errno, Pid, Process, StopFailure, StoppedThread, Thread, Tid, wake_promptly,
 };
 
 /// The tracing itself. Everything attached is let go when its thread ends.
@@ -53,7 +53,7 @@ impl Tracer {
 
     /// Works on requests until told to end.
     pub(crate) fn run(mut self) {
-        sleep_precisely();
+        wake_promptly();
         sys::allow_nudges();
         let desk = Arc::clone(&self.desk);
         let mut state = desk.lock();

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{AccessError, Process, Question, sleep_precisely};
+use firefinch_process::{AccessError, Process, Question, wake_promptly};
 use firefinch_profile::{Meta, Profile};
 
 use crate::clock::{Clock, Tick};
@@ -250,7 +250,7 @@ impl Recorder {
     /// a signal interrupts the wait.
     pub fn run(&mut self, observe: &mut dyn FnMut(&mut Progress<'_>) -> ControlFlow<()>) -> End {
         let interval = Duration::from_secs(1) / self.options.rate.get();
-        sleep_precisely();
+        wake_promptly();
         // Should that fail, the first tick finds out why.
         let _ = self.members.root.target.prepare(PREPARATION);
         let mut clock = Clock::start(interval, self.options.duration);
