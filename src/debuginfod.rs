@@ -1,5 +1,5 @@
 use std::fs;
-use std::io::{IsTerminal, Read, Write, stderr};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use firefinch_report::grouped;
 use firefinch_sampler::NativeSummary;
 use firefinch_sampler::native::{Nameless, is_debug_file};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tempfile::NamedTempFile;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::args::Beyond;
 use crate::failure::{Failure, USAGE, printable};
+use crate::progress::one_line;
 use crate::signals::Stop;
 
 /// Fetches debug information from the servers that the user has named, into the
@@ -146,9 +147,24 @@ impl Debuginfod {
     ) -> Result<u64, String> {
         let directory = self.cache.join(&object.build_id);
         fs::create_dir_all(&directory).map_err(|error| cannot_write(&directory, &error))?;
+        let fetched = Self::fetch_into(&directory, agent, server, object, stop);
+        if fetched.is_err() {
+            // Only if nothing is in it.
+            let _ = fs::remove_dir(&directory);
+        }
+        fetched
+    }
+
+    fn fetch_into(
+        directory: &Path,
+        agent: &ureq::Agent,
+        server: &str,
+        object: &Nameless,
+        stop: &Stop,
+    ) -> Result<u64, String> {
         // Removed unless it becomes what was asked for.
-        let file = NamedTempFile::new_in(&directory);
-        let file = file.map_err(|error| cannot_write(&directory, &error))?;
+        let file = NamedTempFile::new_in(directory);
+        let file = file.map_err(|error| cannot_write(directory, &error))?;
         let url = url(server, &object.build_id);
         let into = file.reopen().map_err(|error| error.to_string())?;
         let (sender, told) = mpsc::channel();
@@ -156,7 +172,7 @@ impl Debuginfod {
         // A server may be silent for long: the user is not to wait for that.
         thread::spawn(move || {
             let done = transfer(&agent, &url, into, |bytes| {
-                let _ = sender.send(Told::Bytes(bytes));
+                sender.send(Told::Bytes(bytes)).is_ok()
             });
             let _ = sender.send(Told::Done(done));
         });
@@ -218,11 +234,12 @@ fn agent() -> ureq::Agent {
     config.into()
 }
 
+/// Fetches a file; ends when `progress`, which is told how many bytes have come, says so.
 fn transfer(
     agent: &ureq::Agent,
     url: &str,
     mut into: fs::File,
-    progress: impl Fn(u64),
+    progress: impl Fn(u64) -> bool,
 ) -> Result<(), String> {
     let response = agent.get(url).call().map_err(|error| error.to_string())?;
     let mut body = response.into_body().into_reader();
@@ -238,7 +255,9 @@ fn transfer(
             return Err("the file is too large".to_owned());
         }
         into.write_all(bytes).map_err(|error| error.to_string())?;
-        progress(bytes.len() as u64);
+        if !progress(bytes.len() as u64) {
+            return Err("nobody waits for it any more".to_owned());
+        }
     }
 }
 
@@ -250,14 +269,8 @@ struct Line {
 
 impl Line {
     fn new(name: &str, server: &str) -> Self {
-        let bar = ProgressBar::new_spinner();
-        if !stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        let style = ProgressStyle::with_template("{wide_msg}");
-        bar.set_style(style.unwrap_or(ProgressStyle::default_spinner()));
         Self {
-            bar,
+            bar: one_line(),
             what: printable(&format!("debug information of {name} from {server}")),
         }
     }

@@ -7,6 +7,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::printable;
 
+/// One line on the terminal, of a message alone; hidden unless standard error is one.
+pub(crate) fn one_line() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if !stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template("{wide_msg}");
+    bar.set_style(style.unwrap_or(ProgressStyle::default_spinner()));
+    bar
+}
+
 /// One line on the terminal that says how the recording goes.
 #[derive(Debug)]
 pub(crate) struct ProgressLine {
@@ -18,17 +29,9 @@ pub(crate) struct ProgressLine {
 const INTERVAL: Duration = Duration::from_millis(250);
 
 impl ProgressLine {
-    /// Hidden unless standard error is a terminal.
     pub(crate) fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        if !stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-        }
-        bar.set_style(
-            ProgressStyle::with_template("{wide_msg}").unwrap_or(ProgressStyle::default_spinner()),
-        );
         Self {
-            bar,
+            bar: one_line(),
             shown: Duration::ZERO,
         }
     }

@@ -83,13 +83,14 @@ fn launch(
         .output
         .clone()
         .unwrap_or_else(|| default_name(pid, format));
-    let output = match early {
-        Some(output) => output,
-        None => Output::open(&path)?,
-    };
     let begun = Instant::now();
-    let target = match launched.attach(pid, stacks(args.beyond.native(&args.frames)), &stop) {
-        Ok(target) => target,
+    let output = early.map_or_else(|| Output::open(&path), Ok);
+    let ready = output.and_then(|output| {
+        let stacks = stacks(args.beyond.native(&args.frames));
+        Ok((launched.attach(pid, stacks, &stop)?, output))
+    });
+    let (target, output) = match ready {
+        Ok(ready) => ready,
         Err(failure) => {
             failure.report();
             stop.only_wait();
