@@ -151,6 +151,13 @@ impl Layout {
         self.get(field).ok_or(MissingField(field))
     }
 
+    /// Whether an evaluation loop keeps something on the machine stack that its thread
+    /// leads to: in 3.10 `CFrame` (`Include/cpython/pystate.h`), later frames of its own.
+    pub fn has_loops_on_stack(&self) -> bool {
+        let fields = [Field::CframePrevious, Field::IframePrevious];
+        fields.iter().any(|field| self.get(*field).is_some())
+    }
+
     pub(crate) fn set(&mut self, field: Field, value: u32) {
         self.values[field as usize] = value;
     }
@@ -192,6 +199,15 @@ mod tests {
         assert_ne!(current(3), current(4));
         assert_eq!(current(4), current(16));
         assert_eq!(current(99), current(16));
+    }
+
+    /// From 3.10 on loops say where on the machine stack they are.
+    #[test]
+    fn loops_on_the_stack() {
+        let has = |minor| Layout::of(version(minor, 0), Build::Release).unwrap();
+        for minor in 6..=15 {
+            assert_eq!(has(minor).has_loops_on_stack(), minor >= 10, "3.{minor}");
+        }
     }
 
     /// Every row has what the decoders need: a gap in the table is found here,

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use firefinch_cpython::Version;
+use firefinch_cpython::{Build, Layout, Version};
 use firefinch_memory::RemoteAddr;
 use firefinch_native::{ImageAddress, NameSource, Origin, Symbol, Symbolizer};
 use firefinch_process::Process;
@@ -28,10 +28,6 @@ pub(super) struct Names {
     /// Whether addresses without a name are told.
     keep_addresses: bool,
 }
-
-/// Since when an evaluation loop of CPython tells where on the machine stack it is: in
-/// 3.10 by `CFrame` (`Include/cpython/pystate.h`), later by its frames.
-const LOOPS_SAY_WHERE: (u8, u8) = (3, 10);
 
 /// Named addresses in code made at run time that are kept; a program may make
 /// any number of them.
@@ -205,9 +201,15 @@ fn is_hidden(function: &str, interpreter: Option<Version>) -> bool {
     match Role::in_interpreter(function, version) {
         Role::Loop | Role::Startup => true,
         // Unless a loop may be inlined into it, that no more than its name tells of.
-        Role::Machinery => (version.major, version.minor) >= LOOPS_SAY_WHERE,
+        Role::Machinery => loops_say_where(version),
         Role::Other => false,
     }
+}
+
+/// Whether an evaluation loop of CPython tells where on the machine stack it is.
+fn loops_say_where(version: Version) -> bool {
+    let layout = Layout::of(version, Build::Release);
+    layout.is_some_and(|layout| layout.has_loops_on_stack())
 }
 
 impl NativePlace {
