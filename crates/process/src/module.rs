@@ -2,8 +2,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use firefinch_memory::RemoteAddr;
-
 use crate::maps::{Backing, Device, Mapping};
 use crate::process::ExePath;
 
@@ -26,11 +24,6 @@ pub struct Module {
 }
 
 impl Module {
-    /// The mapping that holds the address.
-    pub fn mapping_at(&self, addr: RemoteAddr) -> Option<&Mapping> {
-        self.mappings.iter().find(|m| m.contains(addr))
-    }
-
     /// Whether the target may execute any of it.
     pub fn is_executable(&self) -> bool {
         self.mappings.iter().any(|m| m.perms.exec)

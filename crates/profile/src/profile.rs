@@ -57,11 +57,6 @@ impl Profile {
         self.strings.get(id)
     }
 
-    /// How many different strings there are.
-    pub fn string_count(&self) -> usize {
-        self.strings.len()
-    }
-
     /// The handle of `frame`, which is stored if it is new.
     pub fn intern_frame(&mut self, frame: Frame) -> FrameId {
         self.frames.intern(frame)
@@ -139,13 +134,6 @@ impl Profile {
     /// The frames of a stack from the innermost to the outermost.
     pub fn leaf_to_root(&self, id: StackId) -> LeafToRoot<'_> {
         LeafToRoot::new(&self.stacks, id)
-    }
-
-    /// The frames of a stack from the outermost to the innermost.
-    /// The path is copied out once: parents are found by walking up.
-    pub fn root_to_leaf(&self, id: StackId) -> impl ExactSizeIterator<Item = FrameId> + use<> {
-        let path: Vec<FrameId> = self.leaf_to_root(id).collect();
-        path.into_iter().rev()
     }
 
     /// Adds a process; the same PID twice makes two.

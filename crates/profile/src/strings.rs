@@ -44,11 +44,6 @@ impl Strings {
         slice(&self.text, &self.ends, id.to_index())
     }
 
-    /// How many different strings there are.
-    pub(crate) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// Bytes held on the heap, about.
     pub(crate) fn heap_bytes(&self) -> usize {
         self.text.capacity()

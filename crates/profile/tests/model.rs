@@ -62,10 +62,11 @@ proptest! {
             prop_assert_eq!(profile.intern_string(string), *id);
         }
         let different: BTreeSet<_> = strings.iter().collect();
-        prop_assert_eq!(profile.string_count(), different.len());
+        let handles: BTreeSet<_> = ids.iter().collect();
+        prop_assert_eq!(handles.len(), different.len());
     }
 
-    /// Stacks come back in both directions, equal ones under one handle, and
+    /// Stacks come back from their innermost frame on, equal ones under one handle, and
     /// no prefix is stored twice.
     #[test]
     fn stacks_round_trip(stacks in prop::collection::vec(prop::collection::vec(0_u32..4, 1..12), 1..60)) {
@@ -75,7 +76,6 @@ proptest! {
         for lines in &stacks {
             let frames: Vec<_> = lines.iter().map(|l| frame(&mut profile, "f", l + 1)).collect();
             let id = profile.intern_frames(frames.iter().copied()).unwrap();
-            prop_assert_eq!(profile.root_to_leaf(id).collect::<Vec<_>>(), frames.clone());
             let up: Vec<_> = profile.leaf_to_root(id).collect();
             prop_assert!(up.iter().eq(frames.iter().rev()));
             prop_assert_eq!(profile.depth(id) as usize, frames.len());
@@ -189,7 +189,7 @@ fn deep_recursion_is_no_problem() {
     }
     assert_eq!(profile.depth(stack), 20_000);
     assert_eq!(profile.leaf_to_root(stack).len(), 20_000);
-    assert_eq!(profile.root_to_leaf(stack).next(), Some(outer));
+    assert_eq!(profile.leaf_to_root(stack).last(), Some(outer));
     assert_eq!(profile.stacks().len(), 20_000);
     let hottest = profile.hottest(5);
     assert_eq!(hottest.len(), 1);
@@ -311,7 +311,8 @@ fn frames_are_replaced() {
     });
     let name = |frame| profile.string(profile.frame(frame).name);
     let seen = profile.samples().flat_map(|(_, runs)| runs).map(|run| {
-        let names: Vec<_> = profile.root_to_leaf(run.stack).map(name).collect();
+        let mut names: Vec<_> = profile.leaf_to_root(run.stack).map(name).collect();
+        names.reverse();
         (names.join(" "), run.weight_ns)
     });
     let expected = [("main outer inner", 1), ("main outer inner", 2)];
