@@ -1,13 +1,9 @@
 //! Many threads that sleep beside one that does not.
 
 use crate::record::{assert_few_lost, function, record};
-use crate::support::{Interpreter, Running, Target, command, for_every, for_every_that};
+use crate::support::{Running, Target, command, for_every, for_every_that, is_one_of_few};
 
 const SLEEPERS: usize = 200;
-
-fn is_one_of_few(python: &Interpreter) -> bool {
-    ["3.8", "3.11", "3.13t"].contains(&&*python.name)
-}
 
 /// Of 200 sleeping threads and a busy one, the busy one has every sample,
 /// one at each tick.

@@ -9,10 +9,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::Value;
 
-use crate::faults::is_one_of_few;
 use crate::support::{
     Collapsed, Interpreter, Place, Run, Running, Target, command, eventually, for_every,
-    for_every_that, prepare, program_path, python_args, to_command, true_stack,
+    for_every_that, is_one_of_few, prepare, program_path, python_args, to_command, true_stack,
 };
 
 /// A recording without an end of its own, of collapsed stacks.

@@ -8,17 +8,12 @@ use nix::unistd::Pid;
 
 use crate::support::{
     Collapsed, Dump, Interpreter, Nobody, Running, Target, command, eventually, firefinch,
-    for_every_that, is_left_out_without_root, true_stack,
+    for_every_that, is_left_out_without_root, is_one_of_few, true_stack,
 };
 
 /// Larger than any PID: the kernel's own limit (PID_MAX_LIMIT,
 /// include/linux/threads.h in Linux 6.12).
 pub(crate) const NO_SUCH_PID: &str = "4194304";
-
-/// Interpreters of every kind, for what depends on them little.
-pub(crate) fn is_one_of_few(python: &Interpreter) -> bool {
-    ["2.7", "3.8", "3.12", "3.15", "3.13t"].contains(&&*python.name)
-}
 
 pub(crate) fn busy_target() -> Target {
     Target::start(&Interpreter::all()[0], "shares.py").settled()

@@ -4,11 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::faults::is_one_of_few;
 use crate::record::{assert_callers, assert_few_lost, summed_up};
 use crate::support::{
     Collapsed, Dump, Interpreter, Place, Target, Thread, firefinch, for_every, for_every_that,
-    full_dump, programs, true_stack,
+    full_dump, is_one_of_few, programs, true_stack,
 };
 
 /// Compiles a file of `tests/targets` with symbols but without line numbers, as

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::faults::is_one_of_few;
 use crate::record::{label, labels, record};
-use crate::support::{Interpreter, Target, Thread, for_every_that, full_dump, true_stack};
+use crate::support::{
+    Interpreter, Target, Thread, for_every_that, full_dump, is_one_of_few, true_stack,
+};
 
 /// With a GIL of their own (3.12 and later), or all with the main one's.
 const VARIANTS: [&[&str]; 2] = [&[], &["--shared-gil"]];

@@ -9,10 +9,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::exec::files_in;
-use crate::faults::is_one_of_few;
 use crate::support::{
     Collapsed, Interpreter, Place, Run, Running, Target, command, eventually, firefinch,
-    for_every_that, prepare, program_path, python_args,
+    for_every_that, is_one_of_few, prepare, program_path, python_args,
 };
 
 /// One that stands for each way of finding an interpreter and its threads.

@@ -19,7 +19,7 @@ fn run_ns(target: &Target, thread: &Value) -> u64 {
 }
 
 /// `time.thread_time` is there from 3.7 on.
-fn is_one_of_few(python: &Interpreter) -> bool {
+fn has_thread_time(python: &Interpreter) -> bool {
     ["3.7", "3.11", "3.13", "3.15", "3.13t"].contains(&&*python.name)
 }
 
@@ -29,7 +29,7 @@ fn is_one_of_few(python: &Interpreter) -> bool {
 /// it is the same.
 #[test]
 fn processor_time() {
-    for_every_that("record-mode-cpu", is_one_of_few, |python| {
+    for_every_that("record-mode-cpu", has_thread_time, |python| {
         let target = Target::start(python, "duty.py").settled();
         for options in [&["-r", "1000"][..], &["-r", "50"], &["-r", "1000", "-i"]] {
             let threads = target.truth["threads"].as_object().unwrap();
@@ -82,7 +82,7 @@ fn processor_time() {
 fn short_runs() {
     // Without a GIL all threads run at once, and where that takes all processors
     // firefinch gets one only after the short runs: see the README's limits.
-    let one_at_a_time = |python: &Interpreter| is_one_of_few(python) && !python.free_threaded;
+    let one_at_a_time = |python: &Interpreter| has_thread_time(python) && !python.free_threaded;
     for_every_that("record-short-runs", one_at_a_time, |python| {
         let target = Target::start(python, "duty.py").settled();
         // Other tests run meanwhile, and may keep firefinch off the processors for

@@ -128,6 +128,11 @@ fn say_covered(topic: &str, covered: &[&str]) {
     say(&format!("covered: {topic} {}\n", covered.join(" ")));
 }
 
+/// Interpreters of every kind, for what depends on them little.
+pub(crate) fn is_one_of_few(python: &Interpreter) -> bool {
+    ["2.7", "3.8", "3.12", "3.15", "3.13t"].contains(&&*python.name)
+}
+
 /// Whether a topic cannot be had because it takes root; says so if it does, and fails
 /// where nothing may be left out.
 pub(crate) fn is_left_out_without_root(topic: &str) -> bool {

@@ -16,7 +16,9 @@ mod user;
 pub(crate) use alone::alone;
 pub(crate) use collapsed::Collapsed;
 pub(crate) use dumped::{Dump, Thread, full_dump};
-pub(crate) use interpreter::{Interpreter, for_every, for_every_that, is_left_out_without_root};
+pub(crate) use interpreter::{
+    Interpreter, for_every, for_every_that, is_left_out_without_root, is_one_of_few,
+};
 pub(crate) use packages::{has_packages, packages};
 pub(crate) use poll::{PATIENCE, eventually};
 #[cfg(target_arch = "x86_64")]
