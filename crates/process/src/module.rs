@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::maps::{Backing, Device, Mapping};
+use crate::mapping::{Backing, Device, Mapping};
 use crate::process::ExePath;
 
 /// A file mapped into the target, with all its mappings.
