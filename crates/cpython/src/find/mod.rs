@@ -6,8 +6,10 @@
 //! `_Py_DebugOffsets` in writable memory; a pointer in writable memory behind
 //! which everything has the shape of an interpreter.
 
+mod error;
 mod file;
 mod image;
+mod landmarks;
 mod machine_code;
 mod scan;
 
@@ -16,13 +18,12 @@ use std::fmt;
 
 use firefinch_memory::{Memory, Metered, ReadCost, RemoteAddr};
 
-use file::FileSymbols;
+pub use error::FindError;
 pub use file::ReadSeek;
 use image::ElfImage;
+use landmarks::{Landmarks, exported, in_file};
 
-use crate::layout::{
-    Build, DebugOffsetsError, DebugOffsetsHeader, Field, Layout, MissingField, Version,
-};
+use crate::layout::{Build, DebugOffsetsHeader, Field, Layout, Version};
 use crate::runtime::Runtime;
 
 /// One file mapped into the target, a candidate for holding the interpreter.
@@ -65,80 +66,6 @@ impl fmt::Display for FoundBy {
             Self::Shape => "shape of the data in memory",
         })
     }
-}
-
-/// Why no interpreter can be read in a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FindError {
-    /// Nothing in any mapped file looks like CPython.
-    NotPython,
-    /// CPython is there, but has no interpreter yet, or no more.
-    NotReady(Option<Version>),
-    /// A version without a layout.
-    Unsupported(Version),
-    /// The target's own offsets are refused.
-    DebugOffsets(DebugOffsetsError),
-    /// The layout lacks a field; a defect of the table.
-    Layout(MissingField),
-    /// The version is known, but nothing has the shape it should have.
-    Unrecognised(Version),
-}
-
-impl fmt::Display for FindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotPython => f.write_str("no Python interpreter in the process"),
-            Self::NotReady(Some(v)) => write!(f, "Python {v} has no interpreter running"),
-            Self::NotReady(None) => f.write_str("Python has no interpreter running"),
-            Self::Unsupported(v) => write!(f, "Python {v} is not supported"),
-            Self::DebugOffsets(e) => e.fmt(f),
-            Self::Layout(e) => e.fmt(f),
-            Self::Unrecognised(v) => {
-                write!(f, "Python {v}, but its data have an unknown shape")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FindError {}
-
-impl From<MissingField> for FindError {
-    fn from(error: MissingField) -> Self {
-        Self::Layout(error)
-    }
-}
-
-/// The symbols looked for in the symbol table of a file.
-const FILE_SYMBOLS: &[&str] = &[
-    RUNTIME,
-    HEAD_FUNCTION,
-    "interp_head",
-    CURRENT_THREAD,
-    CODE_TYPE,
-    VERSION,
-    DEBUG_ONLY,
-];
-const RUNTIME: &str = "_PyRuntime";
-const HEAD_FUNCTION: &str = "PyInterpreterState_Head";
-const CURRENT_THREAD: &str = "_PyThreadState_Current";
-const CODE_TYPE: &str = "PyCode_Type";
-/// `const unsigned long Py_Version` (`Python/getversion.c`, 3.11 and later).
-const VERSION: &str = "Py_Version";
-/// Exists only with `Py_REF_DEBUG` (`Objects/object.c`), which `Py_DEBUG` implies.
-const DEBUG_ONLY: &str = "_Py_NegativeRefcount";
-
-/// Where an interpreter's parts were found in one image.
-#[derive(Debug)]
-struct Landmarks {
-    found_by: FoundBy,
-    /// `_PyRuntime`, from 3.7 on.
-    runtime: Option<RemoteAddr>,
-    /// The variable that points to the first interpreter, where it is known by itself.
-    head: Option<RemoteAddr>,
-    current_thread: Option<RemoteAddr>,
-    code_type: Option<RemoteAddr>,
-    version: Option<Version>,
-    debug: Option<bool>,
 }
 
 /// What one search may cost: about two seconds. Images may be any number, and claim to
@@ -219,72 +146,6 @@ pub fn find(
         }
     }
     Err(failure)
-}
-
-impl Landmarks {
-    fn none(found_by: FoundBy) -> Self {
-        Self {
-            found_by,
-            runtime: None,
-            head: None,
-            current_thread: None,
-            code_type: None,
-            version: None,
-            debug: None,
-        }
-    }
-}
-
-fn read_version(memory: &dyn Memory, symbol: Option<RemoteAddr>) -> Option<Version> {
-    Version::from_hex(memory.read_u32(symbol?).ok()?)
-}
-
-fn exported(memory: &dyn Memory, elf: &ElfImage) -> Option<Landmarks> {
-    let runtime = elf.symbol(memory, RUNTIME);
-    let head = match runtime {
-        Some(_) => None,
-        None => Some(machine_code::returned_variable(
-            memory,
-            elf.symbol(memory, HEAD_FUNCTION)?,
-        )?),
-    };
-    Some(Landmarks {
-        found_by: FoundBy::ExportedSymbol,
-        runtime,
-        head,
-        current_thread: elf.symbol(memory, CURRENT_THREAD),
-        code_type: elf.symbol(memory, CODE_TYPE),
-        version: read_version(memory, elf.symbol(memory, VERSION)),
-        debug: Some(elf.symbol(memory, DEBUG_ONLY).is_some()),
-    })
-}
-
-fn in_file(
-    memory: &dyn Memory,
-    elf: &ElfImage,
-    file: Box<dyn ReadSeek>,
-    left: &Cell<u64>,
-) -> Option<Landmarks> {
-    let symbols = FileSymbols::read(file, elf.bias, FILE_SYMBOLS, left);
-    let by_symbol = symbols.symbol(RUNTIME);
-    let runtime = symbols.runtime_section.or(by_symbol);
-    let head = symbols.symbol("interp_head");
-    if runtime.is_none() && head.is_none() {
-        return None;
-    }
-    Some(Landmarks {
-        found_by: if symbols.runtime_section.is_some() {
-            FoundBy::Section
-        } else {
-            FoundBy::FileSymbol
-        },
-        runtime,
-        head,
-        current_thread: symbols.symbol(CURRENT_THREAD),
-        code_type: symbols.symbol(CODE_TYPE),
-        version: read_version(memory, symbols.symbol(VERSION)),
-        debug: by_symbol.map(|_| symbols.symbol(DEBUG_ONLY).is_some()),
-    })
 }
 
 /// Turns landmarks into a runtime whose shape has been checked.
