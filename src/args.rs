@@ -1,13 +1,16 @@
-use std::ffi::OsString;
-use std::num::NonZeroU32;
+mod groups;
+mod length;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgGroup, Parser, Subcommand};
 use firefinch_process::Pid;
-use firefinch_report::{Format, LineStyle, Style};
-use firefinch_sampler::{Shown, Stacks, Whom};
+use firefinch_report::Format;
+
+pub(crate) use groups::{Beyond, Family, Frames, Labels, Process, Sampling, shown, stacks};
+use length::{Length, parse_duration};
 
 /// Exit codes, shown in `--help`; part of the interface.
 const EXIT_CODES: &str = "\
@@ -134,103 +137,6 @@ pub(crate) struct TopArgs {
     pub(crate) labels: Labels,
 }
 
-/// Which process is sampled.
-#[derive(Debug, clap::Args)]
-#[group(id = "target", required = true, multiple = false)]
-pub(crate) struct Process {
-    /// The process to sample
-    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
-    pid: Option<Pid>,
-
-    /// The process to sample
-    #[arg(value_name = "PID", allow_negative_numbers = true)]
-    pid_argument: Option<Pid>,
-
-    /// A command to start and sample until it ends
-    #[arg(last = true, value_name = "COMMAND")]
-    pub(crate) program: Vec<OsString>,
-}
-
-/// What else is sampled than one process.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Family {
-    /// Its descendants too, those that there are and those that come
-    #[arg(short, long)]
-    pub(crate) subprocesses: bool,
-}
-
-/// How it is sampled.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Sampling {
-    /// Samples a second
-    #[arg(short, long, default_value = "100", value_name = "HZ")]
-    #[arg(value_parser = parse_rate, allow_hyphen_values = true)]
-    pub(crate) rate: NonZeroU32,
-
-    /// What samples weigh: the time that passes, or the time on a processor
-    #[arg(long, value_enum, default_value = "wall")]
-    mode: Mode,
-
-    /// Sample waiting threads too
-    #[arg(short, long)]
-    idle: bool,
-
-    /// Sample only threads that hold the GIL
-    #[arg(short, long)]
-    gil: bool,
-
-    /// Stop the target's threads for each read
-    #[arg(long)]
-    pub(crate) blocking: bool,
-
-    /// Do not stop the target (the default; accepted for py-spy's sake)
-    #[arg(long, conflicts_with = "blocking")]
-    nonblocking: bool,
-}
-
-/// What frames are called.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Labels {
-    /// Tell functions apart by their first line, not by the current line
-    #[arg(short = 'F', long)]
-    function: bool,
-
-    /// Show no line numbers
-    #[arg(long, conflicts_with = "function")]
-    nolineno: bool,
-
-    /// Show whole paths of files
-    #[arg(long)]
-    full_filenames: bool,
-}
-
-/// Which frames are shown beside those of Python.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Frames {
-    /// Show native frames too; =all: those of the interpreter itself as well
-    #[arg(
-        short,
-        long,
-        value_enum,
-        value_name = "all",
-        hide_possible_values = true
-    )]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "folded")]
-    pub(crate) native: Option<Native>,
-}
-
-/// What else is wanted of native stacks, from outside the process.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Beyond {
-    /// Show the functions of the kernel that threads wait in (as root); implies -n
-    #[arg(long)]
-    pub(crate) kernel: bool,
-
-    /// Fetch debug information that is missing, by the servers in DEBUGINFOD_URLS
-    #[arg(long)]
-    pub(crate) debuginfod: bool,
-}
-
 /// Shows every thread's stack now.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "firefinch dump [OPTIONS] PID")]
@@ -279,91 +185,6 @@ pub(crate) struct SnapshotArgs {
     pub(crate) output: PathBuf,
 }
 
-/// What time is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Mode {
-    /// The time that passes, of each thread that runs
-    Wall,
-    /// The time on a processor, as the kernel counts it
-    Cpu,
-}
-
-/// Which native frames are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Native {
-    /// Not the interpreter's own
-    Folded,
-    /// All of them
-    All,
-}
-
-impl Beyond {
-    /// Which native frames are shown: there are none of the kernel without them.
-    pub(crate) fn native(&self, frames: &Frames) -> Option<Native> {
-        frames.native.or(self.kernel.then_some(Native::Folded))
-    }
-}
-
-/// The stacks that were asked for.
-pub(crate) fn stacks(native: Option<Native>) -> Stacks {
-    match native {
-        Some(_) => Stacks::Merged,
-        None => Stacks::PythonOrNative,
-    }
-}
-
-/// The native frames that were asked for.
-pub(crate) fn shown(native: Option<Native>) -> Shown {
-    match native {
-        Some(Native::All) => Shown::All,
-        Some(Native::Folded) | None => Shown::Folded,
-    }
-}
-
-/// How long to record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Length {
-    Unlimited,
-    Limited(Duration),
-}
-
-impl Process {
-    /// The process to attach to, unless one is to be started.
-    pub(crate) fn pid(&self) -> Option<Pid> {
-        self.pid.or(self.pid_argument)
-    }
-}
-
-impl Sampling {
-    pub(crate) fn mode(&self) -> firefinch_sampler::Mode {
-        match self.mode {
-            Mode::Wall => firefinch_sampler::Mode::Wall,
-            Mode::Cpu => firefinch_sampler::Mode::Cpu,
-        }
-    }
-
-    pub(crate) fn whom(&self) -> Whom {
-        Whom {
-            idle: self.idle,
-            gil: self.gil,
-        }
-    }
-}
-
-impl Labels {
-    pub(crate) fn style(&self) -> Style {
-        Style {
-            lines: match (self.function, self.nolineno) {
-                (true, _) => LineStyle::FunctionFirst,
-                (_, true) => LineStyle::None,
-                _ => LineStyle::Current,
-            },
-            full_filenames: self.full_filenames,
-            ..Style::default()
-        }
-    }
-}
-
 impl RecordArgs {
     pub(crate) fn limit(&self) -> Option<Duration> {
         match self.duration {
@@ -379,50 +200,10 @@ impl DumpArgs {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Length, String> {
-    if text == "unlimited" {
-        return Ok(Length::Unlimited);
-    }
-    let seconds = text.parse::<f64>().ok();
-    let duration = match seconds {
-        Some(seconds) if seconds.is_nan() => return Err("it is not a number".to_owned()),
-        Some(seconds) if seconds <= 0.0 => Duration::ZERO,
-        Some(seconds) => Duration::try_from_secs_f64(seconds)
-            .map_err(|_| "it is too long; unlimited is a word that is understood".to_owned())?,
-        None => humantime::parse_duration(text)
-            .map_err(|_| "it is neither seconds nor a time like 1m30s".to_owned())?,
-    };
-    if duration.is_zero() {
-        return Err("it must be more than zero".to_owned());
-    }
-    Ok(Length::Limited(duration))
-}
-
-fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_| {
-        format!(
-            "it must be a whole number of samples a second from 1 to {}",
-            NonZeroU32::MAX
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::groups::Native;
     use super::*;
-
-    /// Seconds, py-spy's word and compound times are understood; nonsense is not.
-    #[test]
-    fn durations() {
-        let limited = |s| Ok(Length::Limited(Duration::from_secs_f64(s)));
-        assert_eq!(parse_duration("30"), limited(30.0));
-        assert_eq!(parse_duration("0.5"), limited(0.5));
-        assert_eq!(parse_duration("1m30s"), limited(90.0));
-        assert_eq!(parse_duration("unlimited"), Ok(Length::Unlimited));
-        for wrong in ["0", "-1", "0s", "soon", "nan", "inf", "1e300", ""] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     /// -n and --native take a value only behind an equals sign, and leave what follows alone.
     #[test]
