@@ -50,7 +50,7 @@ pub(crate) enum Absence {
 
 /// How often it is seen to that the program is still the same, and who its
 /// threads are: not at each tick where ticks are more frequent.
-const HOUSEKEEPING: Duration = Duration::from_millis(10);
+const HOUSEKEEPING: Duration = Duration::from_millis(2);
 
 /// How often it is seen to that the name is still the same: who forks gives its
 /// children theirs a moment later.
