@@ -20,11 +20,7 @@ use crate::frames::{Position, RawFrame};
 /// Where the last frames of each function stood that were seen just after they were
 /// entered, the latest one first.
 #[derive(Debug, Default)]
-pub(super) struct Entered {
-    places: HashMap<RemoteAddr, SmallVec<[Position; PLACES]>>,
-    /// Whether the one instruction is on every way to the other, as far as that was asked.
-    passed: HashMap<(RemoteAddr, RemoteAddr), bool>,
-}
+pub(super) struct Entered(HashMap<RemoteAddr, SmallVec<[Position; PLACES]>>);
 
 /// Places remembered of each.
 const PLACES: usize = 4;
@@ -54,7 +50,7 @@ impl DataStack {
             if above.previous != below.frame.addr || !is_whole || !lives {
                 return;
             }
-            let entered = &mut known.entered.places;
+            let entered = &mut known.entered.0;
             if entered.len() >= MAX_CODES {
                 entered.clear();
             }
@@ -73,31 +69,27 @@ impl DataStack {
     pub(super) fn place_left(
         &mut self,
         memory: &dyn Memory,
-        known: &mut Known,
+        known: &Known,
         newest: Option<&mut RawFrame>,
     ) {
         let Some(newest) = newest else {
             return;
         };
-        let Entered { places, passed } = &mut known.entered;
-        let places = places.get(&newest.code);
-        let Some(places) = places.filter(|_| self.returns.is_at(memory, newest)) else {
-            return;
-        };
-        if passed.len() >= MAX_CODES {
-            passed.clear();
-        }
-        let place = places
-            .iter()
-            .find(|place| match (**place, newest.position) {
-                (Position::Instruction(at, 0), Position::Instruction(now, 0)) => {
-                    // Asking for bytecode takes as long as a look.
-                    *passed
-                        .entry((at, now))
-                        .or_insert_with(|| self.program.passes(memory, newest.code, at, now))
+        let places = known.entered.0.get(&newest.code);
+        if let Some(places) = places.filter(|_| self.returns.is_at(memory, newest))
+            && let Position::Instruction(now, 0) = newest.position
+            && let Some(code) = self.program.code(memory, newest.code)
+            && let Some(now) = code.offset_of(now)
+        {
+            let is_passed = |place: &&Position| match place {
+                Position::Instruction(at, 0) => {
+                    let at = code.offset_of(*at);
+                    at.is_some_and(|at| code.passes(at, now))
                 }
                 _ => false,
-            });
-        newest.position = place.copied().unwrap_or(newest.position);
+            };
+            let passed = places.iter().find(is_passed);
+            newest.position = passed.copied().unwrap_or(newest.position);
+        }
     }
 }

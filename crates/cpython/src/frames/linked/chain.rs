@@ -24,14 +24,32 @@ pub(super) struct Chain {
     /// Each frame's code and caller when it was last seen executing: where to
     /// look next time, and whom a generator that has yielded was called by.
     callers: HashMap<RemoteAddr, (RemoteAddr, RemoteAddr)>,
-    /// The chain of the last look at each thread.
-    last: HashMap<RemoteAddr, Vec<RemoteAddr>>,
+    /// Where to look for each thread's frames.
+    recent: HashMap<RemoteAddr, Recent>,
     /// The code that each frame was seen with, and how often if it was one only.
     owners: HashMap<RemoteAddr, (RemoteAddr, Option<u32>)>,
     copies: Copies,
     /// What the last look has met, newest frame first, whether it came to an end or not.
     walked: Vec<Seen>,
+    /// Whether the first call of the last look has copied all that it has met, and all of
+    /// the thread's recent frames.
+    is_whole: bool,
+    /// The oldest frame of the thread that was looked at, where that is known.
+    root: Option<RemoteAddr>,
     proof: Vec<u8>,
+}
+
+/// Where a thread's frames were: those of the last look, newest first, and then those of
+/// looks before, the last met first.
+#[derive(Debug, Default)]
+struct Recent {
+    frames: Vec<RemoteAddr>,
+    /// How many are of the last look.
+    last: usize,
+    /// The oldest frame of the last chain that came to an end.
+    root: Option<RemoteAddr>,
+    /// For how many looks more all are copied, and not only those of the last.
+    wide: u32,
 }
 
 /// In which order the two frames are copied for the second time. What goes
@@ -57,13 +75,20 @@ const KEPT: u32 = 16;
 
 /// Callers remembered before starting anew.
 const MAX_CALLERS: usize = 1 << 16;
+/// Frames of a thread that are looked at beside those of the last look.
+const MAX_RECENT: usize = 96;
+/// Ranges that these may take.
+const MAX_RANGES: usize = 16;
+/// Looks for which they are, after one whose chain could not be told.
+const WIDE: u32 = 256;
+/// Bytes between two frames that are copied along: a further range takes as long.
+const MAX_GAP: u64 = 2048;
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 12;
 /// Functions that call each other in turn are rarely more than these.
 const MAX_CYCLE: usize = 16;
 /// Frames without a callee in one copy: hardly more than one runs, others have gone on.
 const MAX_NEWEST: usize = 16;
-const PAGE: u64 = 4096;
 
 #[derive(Clone, Copy, Debug)]
 struct Fields {
@@ -147,10 +172,12 @@ impl Chain {
             thread_frame: layout.need(Field::TstateFrame)?,
             fields: Fields::new(layout)?,
             callers: HashMap::new(),
-            last: HashMap::new(),
+            recent: HashMap::new(),
             owners: HashMap::new(),
             copies: Copies::default(),
             walked: Vec::new(),
+            is_whole: false,
+            root: None,
             proof: Vec::new(),
         })
     }
@@ -165,22 +192,48 @@ impl Chain {
     ) -> Result<Vec<Seen>, StackError> {
         let span = self.fields.span;
         let head = thread.offset(self.thread_frame as u64);
-        let expected = self.last.get(&thread).map_or(&[][..], Vec::as_slice);
+        let expected = self.recent.entry(thread).or_default();
         self.walked.clear();
+        self.is_whole = expected.wide > 0;
+        let wanted = match self.is_whole {
+            true => expected.frames.len(),
+            false => expected.last,
+        };
+        expected.wide = expected.wide.saturating_sub(1);
+        let wanted = expected.frames.get(..wanted).unwrap_or_default();
         self.copies.begin();
-        self.copies.fetch(memory, Some(head), expected, span);
+        self.copies
+            .fetch(memory, Some(head), wanted, expected.last, span);
         let newest = match self.copies.get(head, 8) {
             Some(bytes) => Bytes(bytes).ptr(0).unwrap_or_default(),
             None => memory.read_ptr(head)?,
         };
-        let mut chain = Vec::with_capacity(expected.len() + 8);
+        // It is no frame.
+        self.copies.starts.remove(&head);
+        let walked = self.walk(memory, newest);
+        // The free list has an end as well.
+        let oldest = self.walked.last().filter(|_| walked.is_ok());
+        let root = oldest.filter(|seen| seen.lives);
+        self.expect(thread, root.map(|seen| seen.frame.addr));
+        walked?;
+        let chain = self.walked.clone();
+        self.remember(&chain);
+        Ok(chain)
+    }
+
+    /// Follows the callers of `newest` to the oldest frame.
+    fn walk(&mut self, memory: &dyn Memory, newest: RemoteAddr) -> Result<(), StackError> {
+        let span = self.fields.span;
         let mut addr = newest;
         let mut steps = Steps::default();
+        // Behind a frame that is, the free list follows, which says nothing.
+        let mut is_given_back = false;
         while !addr.is_null() {
             steps.count(addr)?;
             if self.copies.get(addr, span).is_none() {
+                self.is_whole &= !is_given_back;
                 let path = self.expected_from(addr);
-                self.copies.fetch(memory, None, &path, span);
+                self.copies.fetch(memory, None, &path, path.len(), span);
             }
             let Some(bytes) = self.copies.get(addr, span) else {
                 // Says why it cannot be read.
@@ -189,12 +242,48 @@ impl Chain {
             };
             let garbage = StackError::Garbage(addr);
             let (seen, caller) = self.fields.decode(addr, bytes).ok_or(garbage)?;
-            chain.push(seen);
+            is_given_back |= !seen.lives && !self.is_kept(&seen.frame);
             self.walked.push(seen);
             addr = self.caller(memory, &seen, caller);
         }
-        self.remember(thread, &chain);
-        Ok(chain)
+        Ok(())
+    }
+
+    /// Says where to look for the frames of `thread` next time: first what was met this
+    /// time, and then what was executing.
+    fn expect(&mut self, thread: RemoteAddr, root: Option<RemoteAddr>) {
+        if self.recent.len() > MAX_THREADS {
+            self.recent.clear();
+        }
+        let before = self.recent.remove(&thread).unwrap_or_default();
+        // Behind one that has been given back lie others that have.
+        let given_back = |seen: &Seen| !seen.lives && !self.is_kept(&seen.frame);
+        let end = self.walked.iter().position(given_back);
+        let end = end.filter(|_| root.is_none()).map(|end| end + 1);
+        let met = self.walked.iter().take(end.unwrap_or(usize::MAX));
+        let met = met.map(|seen| seen.frame.addr);
+        let alive = self.copies.starts.keys().copied();
+        let alive = alive.filter(|addr| self.copied(*addr).is_some_and(|(seen, _)| seen.lives));
+        let mut known = HashSet::with_capacity(self.walked.len() + MAX_RECENT);
+        let mut frames: Vec<_> = met.filter(|addr| known.insert(*addr)).collect();
+        let last = frames.len();
+        let older = before.frames.iter().copied();
+        let others = alive.chain(older.filter(|addr| !self.copies.gone.contains(addr)));
+        frames.extend(others.filter(|addr| known.insert(*addr)).take(MAX_RECENT));
+        self.root = root.or(before.root);
+        let recent = Recent {
+            frames,
+            last,
+            root: self.root,
+            wide: before.wide,
+        };
+        self.recent.insert(thread, recent);
+    }
+
+    /// The copy of a frame and its caller.
+    fn copied(&self, addr: RemoteAddr) -> Option<(Seen, RemoteAddr)> {
+        let bytes = self.copies.get(addr, self.fields.span)?;
+        self.fields.decode(addr, bytes)
     }
 
     /// What the last look has met, newest frame first, whether it came to an end or not.
@@ -202,14 +291,25 @@ impl Chain {
         &self.walked
     }
 
+    /// Has the next looks at `thread` copy all of its recent frames at once.
+    pub(super) fn widen(&mut self, thread: RemoteAddr) {
+        if let Some(recent) = self.recent.get_mut(&thread) {
+            recent.wide = WIDE;
+        }
+    }
+
+    /// Whether the first call of the last look has copied all that it has met, and all of
+    /// the thread's recent frames: then that says what was executing.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// The longest chain of frames that were executing when the last look copied them,
     /// newest first, down to one without a caller: whoever the thread ran a moment before.
     pub(super) fn executing(&self) -> Vec<Seen> {
         let mut all = HashMap::with_capacity(self.copies.starts.len());
-        let known = self.copies.starts.keys();
-        for addr in known.filter(|addr| self.owners.contains_key(*addr)) {
-            let bytes = self.copies.get(*addr, self.fields.span);
-            if let Some((seen, back)) = bytes.and_then(|bytes| self.fields.decode(*addr, bytes))
+        for addr in self.copies.starts.keys() {
+            if let Some((seen, back)) = self.copied(*addr)
                 && seen.lives
             {
                 all.insert(*addr, (seen, back));
@@ -225,7 +325,9 @@ impl Chain {
                 chain.push(*seen);
                 addr = *back;
             }
-            addr.is_null().then_some(chain)
+            // Frames that are kept for one function serve all threads in turn.
+            let is_own = chain.last().map(|seen| seen.frame.addr) == self.root;
+            (addr.is_null() && is_own).then_some(chain)
         });
         chains.max_by_key(Vec::len).unwrap_or_default()
     }
@@ -250,14 +352,11 @@ impl Chain {
         if known == back || !self.is_below(known, seen.frame.code) {
             return back;
         }
-        let span = self.fields.span;
         if !self.copies.has(back) {
-            self.copies.fetch(memory, None, &[back], span);
+            let span = self.fields.span;
+            self.copies.fetch(memory, None, &[back], 1, span);
         }
-        let copy = self.copies.get(back, span);
-        let lives = copy
-            .and_then(|bytes| self.fields.decode(back, bytes))
-            .is_some_and(|(seen, _)| seen.lives);
+        let lives = self.copied(back).is_some_and(|(seen, _)| seen.lives);
         // The free list never leads to a frame that is executing.
         if lives { back } else { known }
     }
@@ -347,7 +446,37 @@ impl Chain {
         })
     }
 
-    fn remember(&mut self, thread: RemoteAddr, chain: &[Seen]) {
+    /// Whether a frame is called by the next and that by the one behind, all three being
+    /// copied twice.
+    pub(super) fn stands(&mut self, memory: &dyn Memory, row: &[Seen; 3]) -> bool {
+        let span = self.fields.span;
+        self.proof.resize(2 * row.len() * span, 0);
+        let twice = row.iter().chain(row);
+        let parts = self.proof.chunks_exact_mut(span).zip(twice);
+        let range = |(buf, seen): (_, &Seen)| Range {
+            addr: seen.frame.addr,
+            buf,
+        };
+        let mut ranges: Vec<_> = parts.map(range).collect();
+        if memory.read_scattered(&mut ranges) < 2 * row.len() {
+            return false;
+        }
+        let callers = row.iter().skip(1).map(Some).chain([None]);
+        let calls = row.iter().zip(callers);
+        let mut copies = self
+            .proof
+            .chunks_exact(span)
+            .zip(calls.clone().chain(calls));
+        copies.all(|(bytes, (seen, caller))| {
+            let decoded = self.fields.decode(seen.frame.addr, bytes);
+            decoded.is_some_and(|(now, back)| {
+                let is_same = now.lives && now.frame.code == seen.frame.code;
+                is_same && caller.is_none_or(|caller| caller.frame.addr == back)
+            })
+        })
+    }
+
+    fn remember(&mut self, chain: &[Seen]) {
         if self.owners.len() > MAX_CALLERS {
             self.owners.clear();
         }
@@ -372,12 +501,6 @@ impl Chain {
                 self.callers.insert(seen.frame.addr, known);
             }
         }
-        if self.last.len() > MAX_THREADS {
-            self.last.clear();
-        }
-        let addresses = self.last.entry(thread).or_default();
-        addresses.clear();
-        addresses.extend(chain.iter().map(|seen| seen.frame.addr));
     }
 
     /// The same for a thread that stands still.
@@ -398,6 +521,12 @@ struct Copies {
     bytes: Vec<u8>,
     /// What begins where: the part and where in `bytes`.
     starts: HashMap<RemoteAddr, usize>,
+    /// What could not be read.
+    gone: Vec<RemoteAddr>,
+    /// What is to begin where, and in which part.
+    wanted: Vec<(RemoteAddr, usize)>,
+    order: Vec<(RemoteAddr, usize)>,
+    runs: Vec<(usize, Part, usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -409,6 +538,7 @@ struct Part {
 impl Copies {
     fn begin(&mut self) {
         self.bytes.clear();
+        self.gone.clear();
         self.starts.clear();
     }
 
@@ -421,40 +551,19 @@ impl Copies {
         self.bytes.get(at..at.checked_add(len)?)
     }
 
-    /// Copies `first` (8 bytes) and then the frames, in this order but for
-    /// those that share a page with an earlier one: a page costs as much as
-    /// eight bytes of it. What cannot be read is left out.
+    /// Copies `first` (8 bytes) and then the frames, in this order but for those that lie
+    /// near an earlier one: a range costs as much as some kilobytes of it. The first
+    /// `certain` frames are copied in any case, others as far as they take few ranges.
+    /// What cannot be read is left out.
     fn fetch(
         &mut self,
         memory: &dyn Memory,
         first: Option<RemoteAddr>,
         frames: &[RemoteAddr],
+        certain: usize,
         span: usize,
     ) {
-        self.parts.clear();
-        let wanted = || {
-            let head = first.map(|addr| (addr, 8)).into_iter();
-            head.chain(frames.iter().map(|addr| (*addr, span as u64)))
-        };
-        // Which part each is in.
-        let mut indices = Vec::with_capacity(frames.len() + 1);
-        let mut pages: HashMap<u64, usize> = HashMap::with_capacity(frames.len());
-        for (addr, len) in wanted() {
-            let (start, end) = (addr.get(), addr.get().saturating_add(len));
-            let page = start / PAGE;
-            let whole = end.saturating_sub(1) / PAGE == page;
-            let known = pages.get(&page).copied().filter(|_| whole);
-            if let Some(part) = known.and_then(|index| self.parts.get_mut(index)) {
-                part.start = part.start.min(start);
-                part.end = part.end.max(end);
-            } else {
-                if whole {
-                    pages.insert(page, self.parts.len());
-                }
-                self.parts.push(Part { start, end });
-            }
-            indices.push(known.unwrap_or(self.parts.len() - 1));
-        }
+        self.plan(first, frames, certain, span as u64);
         let base = self.bytes.len();
         let len = |part: &Part| usize::try_from(part.end - part.start).unwrap_or(0);
         let total: usize = self.parts.iter().map(len).sum();
@@ -476,13 +585,69 @@ impl Copies {
             places.push((*part, at));
             at += len(part);
         }
-        for ((addr, _), index) in wanted().zip(indices) {
-            if let Some((part, at)) = places.get(index)
+        for (addr, index) in &self.wanted {
+            if let Some((part, at)) = places.get(*index)
                 && let Ok(skip) = usize::try_from(addr.get() - part.start)
             {
-                self.starts.insert(addr, at + skip);
+                self.starts.insert(*addr, at + skip);
+            } else if *index == filled {
+                self.gone.push(*addr);
             }
         }
         self.bytes.truncate(at);
+    }
+
+    /// Which ranges to copy, and in which of them each frame lies.
+    fn plan(
+        &mut self,
+        first: Option<RemoteAddr>,
+        frames: &[RemoteAddr],
+        certain: usize,
+        span: u64,
+    ) {
+        self.parts.clear();
+        self.wanted.clear();
+        let part = |addr: RemoteAddr, len| Part {
+            start: addr.get(),
+            end: addr.get().saturating_add(len),
+        };
+        if let Some(first) = first {
+            self.parts.push(part(first, 8));
+            self.wanted.push((first, 0));
+        }
+        self.order.clear();
+        self.order
+            .extend(frames.iter().enumerate().map(|(rank, addr)| (*addr, rank)));
+        self.order.sort_unstable();
+        // Runs of frames that lie near each other, with the rank of the first wanted in each.
+        self.runs.clear();
+        let mut from = 0;
+        while let Some((addr, rank)) = self.order.get(from) {
+            let (mut run, mut best, mut to) = (part(*addr, span), *rank, from + 1);
+            while let Some((addr, rank)) = self.order.get(to)
+                && addr.get() <= run.end.saturating_add(MAX_GAP)
+            {
+                run.end = run.end.max(part(*addr, span).end);
+                best = best.min(*rank);
+                to += 1;
+            }
+            self.runs.push((best, run, from, to));
+            from = to;
+        }
+        self.runs.sort_unstable_by_key(|(best, ..)| *best);
+        let mut spare = MAX_RANGES;
+        for (best, run, from, to) in &self.runs {
+            if *best >= certain {
+                if spare == 0 {
+                    break;
+                }
+                spare -= 1;
+            }
+            let index = self.parts.len();
+            self.parts.push(*run);
+            let members = self.order.get(*from..*to).unwrap_or_default();
+            self.wanted
+                .extend(members.iter().map(|(addr, _)| (*addr, index)));
+        }
     }
 }

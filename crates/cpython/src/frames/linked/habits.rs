@@ -76,8 +76,11 @@ const MAX_KNOWN: usize = 1 << 18;
 const STEADY: u32 = 6;
 /// Times that a pair is seen before its calls are judged.
 const ENOUGH: u32 = 16;
-/// A call is made if it is at least this part of its pair's.
+/// A call is made if it is at least this part of its pair's,
 const USUAL_PART: u32 = 4;
+/// or this part of so many: what a function does now and then.
+const SELDOM_PART: u32 = 8;
+const MANY: u32 = 64;
 /// So many times and more than half of the pair's are enough without that.
 const CLEAR: u32 = 4;
 /// It is torn if it is less than this part.
@@ -90,10 +93,21 @@ pub(super) fn call(caller: &RawFrame, callee: &RawFrame) -> Call {
     (caller.code, caller.position, callee.code)
 }
 
+/// Whether `some` of `all` are too many to be chance.
+fn is_part(some: u32, all: u32) -> bool {
+    let part = if all < MANY { USUAL_PART } else { SELDOM_PART };
+    some.saturating_mul(part) >= all
+}
+
 impl Habits {
     /// Begins a new series of looks.
     pub(super) fn begin(&mut self) {
         self.last.clear();
+    }
+
+    /// Whether the bytecode names what is called there.
+    pub(super) fn is_named(&self, caller: &RawFrame) -> bool {
+        self.direct.contains(&(caller.code, caller.position))
     }
 
     pub(super) fn believes(&self, call: &Call) -> bool {
@@ -137,7 +151,7 @@ impl Habits {
             Judgement::Made
         } else if pair < ENOUGH {
             Judgement::Open
-        } else if living.saturating_mul(USUAL_PART) >= pair {
+        } else if is_part(living, pair) {
             Judgement::Made
         } else if living.saturating_mul(RARE_PART) < pair {
             Judgement::Torn
@@ -161,7 +175,7 @@ impl Habits {
     pub(super) fn is_usual(&self, call: &Call) -> bool {
         let living = self.living.get(call).copied().unwrap_or(0);
         let callee = self.callees.get(&call.2).copied().unwrap_or(0);
-        living.saturating_mul(USUAL_PART) >= callee
+        is_part(living, callee)
     }
 
     /// Believes a call that stood a few times when it was looked at alone, and

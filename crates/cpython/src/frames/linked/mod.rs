@@ -25,10 +25,19 @@
 //!   made them: these are places as named calls are.
 //!
 //! The newest frames of a chain that cannot be settled so are put on what was executing
-//! when it was copied, if that is known to call them (`join`). Else it is read again,
-//! a bounded number of times.
+//! when it was copied, if that is known to call them (`join`). Where that cannot be told
+//! either, what was executing is shown alone: that is a moment of the thread as well, some
+//! microseconds later, and to look again would show what stands still. So one call copies
+//! all frames that the thread has used lately, and not those of the last look only: of
+//! what has begun meanwhile nothing else tells the callers. It does so while chains cannot
+//! be told; others cost less.
+//!
+//! What is on the free list is given to another call within a microsecond. A function that
+//! calls what it is given, as a decorator's wrapper does, then seems to call one thing
+//! below the caller of another: [`Contexts`] knows which three in a row are met.
 
 mod chain;
+mod contexts;
 mod habits;
 #[cfg(test)]
 mod tests;
@@ -40,6 +49,7 @@ use super::program::{Code, Program};
 use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
 use chain::{Chain, Order, Seen};
+use contexts::Contexts;
 use habits::{Habits, Judgement, call};
 
 /// Reads stacks that are chains of frame objects.
@@ -47,6 +57,7 @@ use habits::{Habits, Judgement, call};
 pub(super) struct Linked {
     chain: Chain,
     habits: Habits,
+    contexts: Contexts,
     program: Program,
     random: u64,
     tells_loops: bool,
@@ -68,6 +79,7 @@ impl Linked {
         Ok(Self {
             chain: Chain::new(layout)?,
             habits: Habits::default(),
+            contexts: Contexts::default(),
             program: Program::new(layout)?,
             random: 0x9e37_79b9_7f4a_7c15,
             tells_loops: false,
@@ -106,7 +118,10 @@ impl Linked {
                     None
                 }
             };
-            if let Some(known) = known.or_else(|| self.join(memory)) {
+            if known.is_none() {
+                self.chain.widen(thread);
+            }
+            if let Some(known) = known.or_else(|| self.join(memory, &mut proofs)) {
                 let frames = known.into_iter().map(|seen| seen.frame).collect();
                 return Ok(self.stack(memory, thread, frames));
             }
@@ -136,6 +151,7 @@ impl Linked {
         let known = self.settle(memory, &mut settled) || {
             // To look again until a stack can be told would show what can be.
             self.prove(memory, &seen, proofs);
+            self.prove_rows(memory, &seen, proofs);
             settled = seen;
             self.link(memory, &mut settled)
         };
@@ -147,12 +163,32 @@ impl Linked {
     /// the oldest of them and stands there or has just come from there. To
     /// look again would show what can be told. In a recursion it may be another frame
     /// of the caller's function.
-    fn join(&mut self, memory: &dyn Memory) -> Option<Vec<Seen>> {
+    fn join(&mut self, memory: &dyn Memory, proofs: &mut usize) -> Option<Vec<Seen>> {
         let mut callers = self.chain.executing();
         let raw = callers.clone();
-        if !self.is_root(memory, callers.last()?) || !self.settle(memory, &mut callers) {
+        if !self.is_root(memory, callers.last()?) {
             return None;
         }
+        self.contexts.meet(&raw);
+        if !self.settle(memory, &mut callers) {
+            self.habits.count(&raw);
+            self.prove(memory, &raw, proofs);
+            self.prove_rows(memory, &callers, proofs);
+            return None;
+        }
+        if let Some(joined) = self.on_executing(memory, &raw, &callers) {
+            return Some(joined);
+        }
+        // They were executing a moment later than the newest was.
+        self.chain.is_whole().then_some(callers)
+    }
+
+    fn on_executing(
+        &mut self,
+        memory: &dyn Memory,
+        raw: &[Seen],
+        settled: &[Seen],
+    ) -> Option<Vec<Seen>> {
         let mut newest: Vec<Seen> = Vec::new();
         for index in 0..MAX_RETURNED {
             let mut seen = *self.chain.walked().get(index)?;
@@ -168,17 +204,21 @@ impl Linked {
                 other.frame.addr == seen.frame.addr && other.frame.code == seen.frame.code
             };
             if let Some(at) = raw.iter().position(same) {
-                newest.extend(callers.drain(..).skip(at + 1));
-                return Some(newest);
+                let seam = newest.len();
+                newest.extend(settled.iter().skip(at + 1));
+                let is_odd = (1..=seam).any(|index| self.is_odd(&newest, index));
+                return (!is_odd).then_some(newest);
             }
             let found = raw.iter().enumerate().find_map(|(at, caller)| {
-                let place = self.known_from(memory, caller, &seen)?;
-                Some((at, place))
+                let position = self.known_from(memory, caller, &seen)?;
+                let mut callers = vec![seen];
+                callers.extend(settled.iter().skip(at));
+                callers.get_mut(1)?.frame.position = position;
+                (!self.is_odd(&callers, 1)).then_some(callers)
             });
-            if let Some((at, position)) = found {
-                callers.drain(..at);
-                callers.first_mut()?.frame.position = position;
-                newest.append(&mut callers);
+            if let Some(callers) = found {
+                newest.pop();
+                newest.extend(callers);
                 return Some(newest);
             }
         }
@@ -272,21 +312,51 @@ impl Linked {
         }
     }
 
+    /// The same for rows of three that are odd.
+    fn prove_rows(&mut self, memory: &dyn Memory, chain: &[Seen], left: &mut usize) {
+        for index in 1..chain.len() {
+            for _ in 0..TRIES {
+                if *left == 0 || !self.is_odd(chain, index) {
+                    break;
+                }
+                *left -= 1;
+                let row = chain.get(index - 1..index + 2);
+                if let Some(row) = row.and_then(|row| row.try_into().ok())
+                    && self.chain.stands(memory, row)
+                {
+                    self.contexts.prove(row);
+                }
+            }
+        }
+    }
+
     /// Makes every caller stand where it called from; `false` if that is not
     /// known of one of them.
     fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
         let mut settled = true;
         for index in 1..chain.len() {
             let (callee, caller) = (chain[index - 1], chain[index]);
-            if self.habits.believes(&call(&caller.frame, &callee.frame)) {
-                continue;
+            if !self.habits.believes(&call(&caller.frame, &callee.frame)) {
+                match self.place(memory, &caller, &callee) {
+                    Some(position) => chain[index].frame.position = position,
+                    None => settled = false,
+                }
             }
-            match self.place(memory, &caller, &callee) {
-                Some(position) => chain[index].frame.position = position,
-                None => settled = false,
-            }
+            settled &= !self.is_odd(chain, index);
         }
         settled
+    }
+
+    /// Whether the frame at `index` is one that calls what it is given, and does not call
+    /// the one before below the one behind.
+    fn is_odd(&self, chain: &[Seen], index: usize) -> bool {
+        let row = index
+            .checked_sub(1)
+            .and_then(|from| chain.get(from..from + 3));
+        let Some([callee, caller, below]) = row else {
+            return false;
+        };
+        !self.habits.is_named(&caller.frame) && self.contexts.is_odd(callee, caller, below)
     }
 
     /// Whether each call that is not known is one by what its frames say all the
@@ -298,13 +368,15 @@ impl Linked {
     fn link(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
         for index in 1..chain.len() {
             let (callee, caller) = (chain[index - 1], chain[index]);
-            if self.habits.believes(&call(&caller.frame, &callee.frame)) {
-                continue;
+            if !self.habits.believes(&call(&caller.frame, &callee.frame)) {
+                let found = self.place(memory, &caller, &callee);
+                match found.or_else(|| self.linked_from(memory, &caller, &callee)) {
+                    Some(position) => chain[index].frame.position = position,
+                    None => return false,
+                }
             }
-            let found = self.place(memory, &caller, &callee);
-            match found.or_else(|| self.linked_from(memory, &caller, &callee)) {
-                Some(position) => chain[index].frame.position = position,
-                None => return false,
+            if self.is_odd(chain, index) {
+                return false;
             }
         }
         true
