@@ -96,11 +96,16 @@ impl Code {
     /// Where it calls what goes through a generator expression that it has just made:
     /// the next call, as in `sum(x for x in y)`.
     fn consumers<'a>(&'a self, made: RemoteAddr, of: &'a Self) -> impl Iterator<Item = u32> + 'a {
+        // Nobody looks through all of the calls of others for one.
+        let count = if of.is_generator { usize::MAX } else { 0 };
         let calls = self.calls.instructions.iter().zip(&self.sites);
-        let mut calls = calls.filter(|(call, _)| !call.is_load).peekable();
+        let mut calls = calls
+            .filter(|(call, _)| !call.is_load)
+            .take(count)
+            .peekable();
         std::iter::from_fn(move || {
             while let Some((_, site)) = calls.next() {
-                let is_made = of.is_generator && site.callee == Callee::Code(made);
+                let is_made = site.callee == Callee::Code(made);
                 if let Some((next, _)) = calls.peek()
                     && is_made
                     && !site.resumes

@@ -6,6 +6,7 @@
 mod adaptive;
 mod calls;
 pub(super) mod classic;
+mod index;
 mod opcodes;
 mod operators;
 
@@ -17,6 +18,7 @@ use hashbrown::HashMap;
 use self::adaptive::Adaptive;
 use self::calls::{CallInstruction, Calls, Symbol};
 use self::classic::Dialect;
+use self::index::Index;
 use super::GENERATOR;
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
@@ -95,6 +97,7 @@ pub(super) struct Code {
     is_generator: bool,
     calls: Calls,
     sites: Vec<Site>,
+    index: Index,
     /// Where its bytecode lies, from 3.11 on.
     first: RemoteAddr,
     identity: Identity,
@@ -157,7 +160,12 @@ impl Code {
         named.dedup_by_key(|name| Arc::as_ptr(name));
         let names = named.iter().map(|name| name.len()).sum::<usize>();
         let sites = self.sites.len() * size_of::<Site>();
-        size_of::<Self>() + 2 * self.name.len() + names + sites + self.calls.weight()
+        size_of::<Self>()
+            + 2 * self.name.len()
+            + names
+            + sites
+            + self.index.weight()
+            + self.calls.weight()
     }
 
     fn site(&self, offset: u32) -> Option<&Site> {
@@ -173,7 +181,8 @@ impl Code {
         callee: RemoteAddr,
         to: &'a Self,
     ) -> impl Iterator<Item = u32> + 'a {
-        let sites = self.sites.iter();
+        let candidates = self.index.candidates(callee, &to.name);
+        let sites = candidates.filter_map(|number| self.sites.get(number));
         sites
             .filter(move |site| site.runs(callee, to))
             .map(|site| site.stands)
@@ -216,6 +225,11 @@ impl Code {
     /// Whether a frame that stands at `offset` may have been at `place` before.
     pub(super) fn leads(&self, place: u32, offset: u32) -> bool {
         self.calls.leads(place, offset)
+    }
+
+    /// Whether it must have been.
+    pub(super) fn passes(&self, place: u32, offset: u32) -> bool {
+        self.calls.passes(place, offset)
     }
 
     /// Where in its bytecode an instruction lies, from 3.11 on.
@@ -317,22 +331,6 @@ impl Program {
             failures: HashMap::new(),
             names: HashMap::new(),
             weight: 0,
-        })
-    }
-
-    /// Whether a frame of this code that stands at the instruction `now` must have been at
-    /// the one `at` before.
-    pub(super) fn passes(
-        &mut self,
-        memory: &dyn Memory,
-        code: RemoteAddr,
-        at: RemoteAddr,
-        now: RemoteAddr,
-    ) -> bool {
-        let code = self.code(memory, code);
-        code.is_some_and(|code| {
-            let places = code.offset_of(at).zip(code.offset_of(now));
-            places.is_some_and(|(at, now)| code.calls.passes(at, now))
         })
     }
 
@@ -486,11 +484,12 @@ impl Program {
             },
             resumes: call.resumes,
         };
-        let sites = calls.instructions.iter().map(site).collect();
+        let sites: Vec<_> = calls.instructions.iter().map(site).collect();
         Some(Code {
             name,
             is_generator: flags & GENERATOR != 0,
             calls,
+            index: Index::of(&sites),
             sites,
             first,
             identity,
