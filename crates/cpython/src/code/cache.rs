@@ -19,7 +19,7 @@ use crate::runtime::Runtime;
 /// that it was decoded from (the pointers to its names, line table and
 /// bytecode, and the version number where there is one).
 ///
-/// From 3.13 on the interpreter counts code objects ([`CodeCounter`]): while
+/// From 3.13 on the interpreter counts code objects ([`CodeCounter`](crate::CodeCounter)): while
 /// the count stands still, none was replaced, and nothing is read. It is read
 /// after the frames and before what is decoded; whatever changes in between
 /// changes the count that the next stack comes with. Where it has moved, and
