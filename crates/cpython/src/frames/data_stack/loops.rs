@@ -14,7 +14,7 @@ use crate::frames::{RawFrame, RawLoop};
 use crate::layout::{Field, Layout};
 
 /// The loops met while a stack is followed from its newest frame.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Loops {
     wanted: bool,
     /// 3.15: below the oldest loop lies one entry frame more, in the thread

@@ -44,13 +44,18 @@ impl DataStack {
                 if fit == Fit::Below {
                     self.meet_entered(memory, known, seen.current);
                 }
-                if fit == Fit::Below
-                    && !known.debts.is_empty()
-                    && let Ok((_, later, mut deeper)) = self.newest_stack(memory, known, seen)
-                    && self.place_all(memory, known, &later, &mut deeper.frames) == Placed::All
-                    && known.debts.pay(&deeper)
-                {
-                    return Ok(deeper);
+                if fit == Fit::Below && !known.debts.is_empty() {
+                    let loops = self.loops.wanted().then(|| self.loops.clone());
+                    if let Ok((_, later, mut deeper)) = self.newest_stack(memory, known, seen)
+                        && self.place_all(memory, known, &later, &mut deeper.frames) == Placed::All
+                        && known.debts.pay(&deeper)
+                    {
+                        return Ok(deeper);
+                    }
+                    // Those of the stack that is shown, not of the one followed last.
+                    if let Some(loops) = loops {
+                        self.loops = loops;
+                    }
                 }
                 let are_known = self.knows_chain(known, &chain);
                 let frames = match are_known {

@@ -34,6 +34,8 @@ pub(super) struct Chain {
     /// Whether the first call of the last look has copied all that it has met, and all of
     /// the thread's recent frames.
     is_whole: bool,
+    /// Whether the last look has come to the oldest frame.
+    reached_end: bool,
     /// The oldest frame of the thread that was looked at, where that is known.
     root: Option<RemoteAddr>,
     proof: Vec<u8>,
@@ -83,6 +85,8 @@ const MAX_RANGES: usize = 16;
 const WIDE: u32 = 256;
 /// Bytes between two frames that are copied along: a further range takes as long.
 const MAX_GAP: u64 = 2048;
+/// Frames that cannot be read before no more are tried at this look.
+const MAX_GONE: usize = 16;
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 12;
 /// Functions that call each other in turn are rarely more than these.
@@ -177,6 +181,7 @@ impl Chain {
             copies: Copies::default(),
             walked: Vec::new(),
             is_whole: false,
+            reached_end: false,
             root: None,
             proof: Vec::new(),
         })
@@ -195,6 +200,7 @@ impl Chain {
         let expected = self.recent.entry(thread).or_default();
         self.walked.clear();
         self.is_whole = expected.wide > 0;
+        self.reached_end = false;
         let wanted = match self.is_whole {
             true => expected.frames.len(),
             false => expected.last,
@@ -215,6 +221,7 @@ impl Chain {
         let oldest = self.walked.last().filter(|_| walked.is_ok());
         let root = oldest.filter(|seen| seen.lives);
         self.expect(thread, root.map(|seen| seen.frame.addr));
+        self.reached_end = walked.is_ok();
         walked?;
         let chain = self.walked.clone();
         self.remember(&chain);
@@ -289,6 +296,11 @@ impl Chain {
     /// What the last look has met, newest frame first, whether it came to an end or not.
     pub(super) fn walked(&self) -> &[Seen] {
         &self.walked
+    }
+
+    /// Whether all frames that the last look has met, down to the oldest, were executing.
+    pub(super) fn stood(&self) -> bool {
+        self.reached_end && self.walked.iter().all(|seen| seen.lives)
     }
 
     /// Has the next looks at `thread` copy all of its recent frames at once.
@@ -585,16 +597,40 @@ impl Copies {
             places.push((*part, at));
             at += len(part);
         }
+        let mut left = Vec::new();
         for (addr, index) in &self.wanted {
             if let Some((part, at)) = places.get(*index)
                 && let Ok(skip) = usize::try_from(addr.get() - part.start)
             {
                 self.starts.insert(*addr, at + skip);
-            } else if *index == filled {
-                self.gone.push(*addr);
+            } else if Some(*addr) != first {
+                left.push(*addr);
             }
         }
         self.bytes.truncate(at);
+        self.fetch_apart(memory, &left, span);
+    }
+
+    /// Copies frames each by itself: what lies between two of a run may not be there.
+    fn fetch_apart(&mut self, memory: &dyn Memory, mut frames: &[RemoteAddr], span: usize) {
+        for _ in 0..MAX_GONE {
+            if frames.is_empty() {
+                break;
+            }
+            let base = self.bytes.len();
+            self.bytes.resize(base + frames.len() * span, 0);
+            let parts = self.bytes[base..].chunks_exact_mut(span).zip(frames);
+            let mut ranges: Vec<_> = parts
+                .map(|(buf, addr)| Range { addr: *addr, buf })
+                .collect();
+            let filled = memory.read_scattered(&mut ranges).min(frames.len());
+            self.bytes.truncate(base + filled * span);
+            let (read, rest) = frames.split_at(filled);
+            let places = (base..).step_by(span);
+            self.starts.extend(read.iter().copied().zip(places));
+            self.gone.extend(rest.first());
+            frames = rest.get(1..).unwrap_or_default();
+        }
     }
 
     /// Which ranges to copy, and in which of them each frame lies.

@@ -179,8 +179,10 @@ impl Linked {
         if let Some(joined) = self.on_executing(memory, &raw, &callers) {
             return Some(joined);
         }
-        // They were executing a moment later than the newest was.
-        self.chain.is_whole().then_some(callers)
+        // They were executing a moment later than the newest was, unless that and all its
+        // callers were as well: then only the calls are not known yet.
+        let moved = !self.chain.stood();
+        (moved && self.chain.is_whole()).then_some(callers)
     }
 
     fn on_executing(
