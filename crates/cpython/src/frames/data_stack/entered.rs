@@ -9,18 +9,27 @@
 //! lives where the others would be missing in it. Only of a place that it must have
 //! passed on its way to its return, so that no line is shown at which it never was.
 
+use std::time::Instant;
+
 use firefinch_memory::{Memory, RemoteAddr};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::DataStack;
-use super::known::Known;
+use super::known::{Known, is_fresh};
 use crate::frames::{Position, RawFrame};
 
 /// Where the last frames of each function stood that were seen just after they were
 /// entered, the latest one first.
 #[derive(Debug, Default)]
-pub(super) struct Entered(HashMap<RemoteAddr, SmallVec<[Position; PLACES]>>);
+pub(super) struct Entered {
+    places: HashMap<RemoteAddr, SmallVec<[Position; PLACES]>>,
+    /// Whether the one instruction is on every way to the other, as far as that was asked.
+    passed: HashMap<(RemoteAddr, RemoteAddr), bool>,
+    /// When the first of these was. An address does not tell one function's bytecode
+    /// from that of the next one there, so they are forgotten after a moment.
+    asked: Option<Instant>,
+}
 
 /// Places remembered of each.
 const PLACES: usize = 4;
@@ -50,7 +59,7 @@ impl DataStack {
             if above.previous != below.frame.addr || !is_whole || !lives {
                 return;
             }
-            let entered = &mut known.entered.0;
+            let entered = &mut known.entered.places;
             if entered.len() >= MAX_CODES {
                 entered.clear();
             }
@@ -69,27 +78,37 @@ impl DataStack {
     pub(super) fn place_left(
         &mut self,
         memory: &dyn Memory,
-        known: &Known,
+        known: &mut Known,
+        now: Instant,
         newest: Option<&mut RawFrame>,
     ) {
         let Some(newest) = newest else {
             return;
         };
-        let places = known.entered.0.get(&newest.code);
-        if let Some(places) = places.filter(|_| self.returns.is_at(memory, newest))
-            && let Position::Instruction(now, 0) = newest.position
-            && let Some(code) = self.program.code(memory, newest.code)
-            && let Some(now) = code.offset_of(now)
-        {
-            let is_passed = |place: &&Position| match place {
-                Position::Instruction(at, 0) => {
-                    let at = code.offset_of(*at);
-                    at.is_some_and(|at| code.passes(at, now))
+        let Entered {
+            places,
+            passed,
+            asked,
+        } = &mut known.entered;
+        let places = places.get(&newest.code);
+        let Some(places) = places.filter(|_| self.returns.is_at(memory, newest)) else {
+            return;
+        };
+        if passed.len() >= MAX_CODES || !asked.is_some_and(|at| is_fresh(at, now)) {
+            passed.clear();
+            *asked = Some(now);
+        }
+        let place = places
+            .iter()
+            .find(|place| match (**place, newest.position) {
+                (Position::Instruction(at, 0), Position::Instruction(now, 0)) => {
+                    // Asking for bytecode takes as long as a look.
+                    *passed
+                        .entry((at, now))
+                        .or_insert_with(|| self.program.passes(memory, newest.code, at, now))
                 }
                 _ => false,
-            };
-            let passed = places.iter().find(is_passed);
-            newest.position = passed.copied().unwrap_or(newest.position);
-        }
+            });
+        newest.position = place.copied().unwrap_or(newest.position);
     }
 }

@@ -154,14 +154,14 @@ impl Path {
     }
 
     pub(super) fn chain(self) -> Chain {
-        let bits = |has: fn(&Mark) -> bool| {
-            let marks = self.marks.iter().enumerate();
-            let having = marks.filter(|(_, mark)| has(mark));
-            having.fold(0, |all, (index, _)| all | bit(index))
-        };
+        let (mut inlined, mut alive) = (0, 0);
+        for (index, mark) in self.marks.iter().enumerate() {
+            inlined |= if mark.inlined { bit(index) } else { 0 };
+            alive |= if mark.alive { bit(index) } else { 0 };
+        }
         Chain {
-            inlined: bits(|mark| mark.inlined),
-            alive: bits(|mark| mark.alive),
+            inlined,
+            alive,
             frames: self.frames,
             moved: self.moved,
             later: self.later,

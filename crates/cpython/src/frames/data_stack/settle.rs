@@ -71,7 +71,7 @@ impl DataStack {
                     // Without a mark of those that execute, one that stands at its
                     // return has mostly left.
                     if chain.has_moved(0) || !self.frame.marks_executing() {
-                        self.place_left(memory, known, stack.frames.first_mut());
+                        self.place_left(memory, known, seen.at, stack.frames.first_mut());
                     }
                     return Ok(stack);
                 }

@@ -227,11 +227,6 @@ impl Code {
         self.calls.leads(place, offset)
     }
 
-    /// Whether it must have been.
-    pub(super) fn passes(&self, place: u32, offset: u32) -> bool {
-        self.calls.passes(place, offset)
-    }
-
     /// Where in its bytecode an instruction lies, from 3.11 on.
     pub(super) fn offset_of(&self, instruction: RemoteAddr) -> Option<u32> {
         let offset = instruction.checked_sub(self.first)?;
@@ -331,6 +326,22 @@ impl Program {
             failures: HashMap::new(),
             names: HashMap::new(),
             weight: 0,
+        })
+    }
+
+    /// Whether a frame of this code that stands at the instruction `now` must have been at
+    /// the one `at` before.
+    pub(super) fn passes(
+        &mut self,
+        memory: &dyn Memory,
+        code: RemoteAddr,
+        at: RemoteAddr,
+        now: RemoteAddr,
+    ) -> bool {
+        let code = self.code(memory, code);
+        code.is_some_and(|code| {
+            let places = code.offset_of(at).zip(code.offset_of(now));
+            places.is_some_and(|(at, now)| code.calls.passes(at, now))
         })
     }
 
