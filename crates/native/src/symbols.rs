@@ -11,6 +11,7 @@ mod jit_dump;
 mod linkage;
 mod module_symbols;
 mod perf_map;
+mod symbol;
 mod symbol_table;
 mod symbolizer;
 mod unit_bytes;
@@ -23,4 +24,5 @@ pub(crate) use symbol_table::SymbolTable;
 
 pub use candidate::{Candidate, DebugPlaces, Proof, Root};
 pub use perf_map::PerfMap;
-pub use symbolizer::{NameSource, Symbol, Symbolizer};
+pub use symbol::{NameSource, Symbol};
+pub use symbolizer::Symbolizer;

@@ -101,14 +101,7 @@ mod tests {
             true => NameSource::Nothing,
             false => NameSource::SymbolTable,
         };
-        let symbol = Symbol {
-            name: name.into(),
-            file: None,
-            line: None,
-            inlined: false,
-            wraps: false,
-            source,
-        };
+        let symbol = Symbol::named(name.into(), source);
         NativeFrame {
             address: CodeAddress::Instruction(InstructionPointer::new(RemoteAddr::NULL)),
             sp: RemoteAddr::NULL,

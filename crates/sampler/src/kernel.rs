@@ -61,14 +61,7 @@ impl KernelStacks {
 }
 
 fn place(functions: &[String]) -> NativePlace {
-    let symbol = |name: &String| Symbol {
-        name: name.as_str().into(),
-        file: None,
-        line: None,
-        inlined: false,
-        wraps: false,
-        source: NameSource::Kernel,
-    };
+    let symbol = |name: &String| Symbol::named(name.as_str().into(), NameSource::Kernel);
     NativePlace {
         address: None,
         symbols: functions.iter().map(symbol).collect(),

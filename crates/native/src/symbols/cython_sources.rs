@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cython_source::CythonSource;
-use super::symbolizer::Symbol;
+use super::symbol::Symbol;
 use crate::modules::Objects;
 
 /// The files of C that Cython has made, each read at most once.

@@ -7,6 +7,7 @@ use super::cython;
 use super::cython_sources::CythonSources;
 use super::demangle::demangle;
 use super::module_symbols::ModuleSymbols;
+use super::symbol::{NameSource, Symbol};
 use crate::ImageAddress;
 use crate::arch::Architecture;
 use crate::mapping::Origin;
@@ -39,44 +40,6 @@ const MAX_GONE: usize = 32;
 struct Known {
     symbols: Option<ModuleSymbols>,
     answers: HashMap<ImageAddress, Arc<[Symbol]>>,
-}
-
-/// A function that an address belongs to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Symbol {
-    /// The function's name. Without any it is the module's with the address
-    /// where the function starts, as in `libz.so.1+0x1230`, or if that is not
-    /// known either, the address asked for: the same in every run.
-    pub name: Arc<str>,
-    /// The source file.
-    pub file: Option<Arc<str>>,
-    /// The line in it, from 1.
-    pub line: Option<u32>,
-    /// It was inlined into the next.
-    pub inlined: bool,
-    /// It only hands its arguments on to a function of the same name.
-    pub wraps: bool,
-    /// Where the name comes from.
-    pub source: NameSource,
-}
-
-/// Where a name comes from, the most telling first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NameSource {
-    /// DWARF.
-    DebugInfo,
-    /// `.symtab`: all functions.
-    SymbolTable,
-    /// `.gnu_debugdata`: functions that `.dynsym` leaves out.
-    MiniDebugInfo,
-    /// `.dynsym`: functions that other objects may call.
-    DynamicSymbols,
-    /// The file that a program writes names of code to as it makes it.
-    JitMap,
-    /// The kernel, of its own functions.
-    Kernel,
-    /// There is no name.
-    Nothing,
 }
 
 /// What debuggers write behind the name of a function that is called by a stub.
@@ -129,7 +92,8 @@ impl Symbolizer {
         objects: &dyn Objects,
     ) -> Arc<[Symbol]> {
         let Some(address) = address else {
-            return Arc::new([self.nameless(&module.name())]);
+            let name = self.intern(&module.name());
+            return Arc::new([Symbol::named(name, NameSource::Nothing)]);
         };
         let known = self.modules.entry(module.origin().clone()).or_default();
         if let Some(answer) = known.answers.get(&address) {
@@ -288,14 +252,7 @@ impl Symbolizer {
 
     fn by_table(&mut self, symbols: &ModuleSymbols, asked: &Asked<'_>) -> Symbol {
         let (name, source) = self.without_debug_info(symbols, asked);
-        Symbol {
-            name,
-            file: None,
-            line: None,
-            inlined: false,
-            wraps: false,
-            source,
-        }
+        Symbol::named(name, source)
     }
 
     fn without_debug_info(
@@ -316,17 +273,6 @@ impl Symbolizer {
                 let name = format!("{}+{start}", asked.module.name());
                 (self.intern(&name), NameSource::Nothing)
             }
-        }
-    }
-
-    fn nameless(&mut self, name: &str) -> Symbol {
-        Symbol {
-            name: self.intern(name),
-            file: None,
-            line: None,
-            inlined: false,
-            wraps: false,
-            source: NameSource::Nothing,
         }
     }
 

@@ -149,7 +149,7 @@ impl Names {
         let place = Arc::new(NativePlace {
             role,
             roles: Box::new([role]),
-            symbols: Arc::new([nameless(Arc::clone(&name), NameSource::JitMap)]),
+            symbols: Arc::new([Symbol::named(Arc::clone(&name), NameSource::JitMap)]),
             module: located.module.name().into(),
             origin: Some(located.module.origin().clone()),
             address: None,
@@ -217,7 +217,7 @@ impl NativePlace {
     fn nowhere() -> Self {
         const NAME: &str = "[unknown]";
         Self {
-            symbols: Arc::new([nameless(NAME.into(), NameSource::Nothing)]),
+            symbols: Arc::new([Symbol::named(NAME.into(), NameSource::Nothing)]),
             module: NAME.into(),
             origin: None,
             address: None,
@@ -229,16 +229,5 @@ impl NativePlace {
     /// Whether none of its functions has a name.
     pub fn is_unnamed(&self) -> bool {
         self.symbols.iter().all(|s| s.source == NameSource::Nothing)
-    }
-}
-
-fn nameless(name: Arc<str>, source: NameSource) -> Symbol {
-    Symbol {
-        name,
-        file: None,
-        line: None,
-        inlined: false,
-        wraps: false,
-        source,
     }
 }

@@ -49,12 +49,9 @@ mod tests {
 
     fn symbol(name: &str, file: &str, inlined: bool) -> Symbol {
         Symbol {
-            name: name.into(),
             file: Some(file.into()),
-            line: None,
             inlined,
-            wraps: false,
-            source: NameSource::DebugInfo,
+            ..Symbol::named(name.into(), NameSource::DebugInfo)
         }
     }
 
