@@ -7,6 +7,7 @@ use std::sync::Arc;
 use firefinch_memory::RemoteAddr;
 
 use crate::mapping::{Backing, Device, Mapping, Perms};
+use crate::{AccessError, Errno, Process, Step};
 
 /// vm.max_map_count is 65,530 by default and 1,048,576 on some distributions;
 /// more lines than four times that are not a process but an attack.
@@ -16,9 +17,26 @@ const MAX_MAPPINGS: usize = 4 << 20;
 /// may be escaped into four.
 const MAX_LINE: u64 = 128 + 4 * 4096;
 
+impl Process {
+    /// Its mappings, in address order.
+    ///
+    /// # Errors
+    /// [`AccessError`] if not permitted; ESRCH if it has no memory any more.
+    pub fn maps(&self) -> Result<Vec<Mapping>, AccessError> {
+        let error = |e: io::Error| AccessError::io(self.pid(), Step::ReadMaps, &e);
+        let name = format!("task/{}/maps", self.image_task());
+        let file = self.dir().open_file(&name).map_err(error)?;
+        let mappings = read(file).map_err(error)?;
+        if mappings.is_empty() {
+            return Err(AccessError::new(self.pid(), Step::ReadMaps, Errno::ESRCH));
+        }
+        Ok(mappings)
+    }
+}
+
 /// Reads a whole `maps` file. The kernel writes it a page at a time, so
 /// mappings changed meanwhile may appear twice, in part, or not at all.
-pub(crate) fn read(input: impl Read) -> io::Result<Vec<Mapping>> {
+fn read(input: impl Read) -> io::Result<Vec<Mapping>> {
     let mut input = io::BufReader::with_capacity(16 * 1024, input);
     let mut mappings: Vec<Mapping> = Vec::new();
     let mut line = Vec::new();

@@ -9,7 +9,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd;
 use smallvec::SmallVec;
 
-use crate::{AccessError, Backing, Errno, Mapping, Pid, Process, Step, Tid};
+use crate::{AccessError, Backing, Errno, Mapping, Pid, Process, Step, Tid, sys};
 
 /// How the target's memory is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,14 +66,30 @@ pub struct ProcessMemory {
 /// `process_vm_readv` takes at most UIO_MAXIOV ranges (include/uapi/linux/uio.h).
 const MAX_RANGES: usize = 1024;
 
+impl Process {
+    /// Its memory, in the fastest way that is permitted.
+    ///
+    /// # Errors
+    /// [`AccessError`] names the refused step and its likely cause.
+    pub fn memory(&self) -> Result<ProcessMemory, AccessError> {
+        let task = self.image_task();
+        ProcessMemory::open(self, task, &self.maps()?)
+    }
+
+    /// Whether it has the memory of its parent, as a process has between vfork
+    /// and exec: whatever is read there is of the parent. `false` where that
+    /// cannot be told.
+    pub fn borrows_memory(&self) -> bool {
+        let parent = self.parent();
+        let shared = parent.map(|parent| sys::share_memory(self.pid(), parent));
+        matches!(shared, Some(Ok(true)))
+    }
+}
+
 impl ProcessMemory {
     /// Opens the memory of `process`, whose address space is reached through
     /// the thread `task`, and tries both ways on one of `mappings`.
-    pub(crate) fn open(
-        process: &Process,
-        task: Tid,
-        mappings: &[Mapping],
-    ) -> Result<Self, AccessError> {
+    fn open(process: &Process, task: Tid, mappings: &[Mapping]) -> Result<Self, AccessError> {
         let pid = process.pid();
         let name = |file| format!("task/{task}/{file}");
         let (mem, mem_error) = match process.dir().open_file(&name("mem")) {

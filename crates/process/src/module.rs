@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::mapping::{Backing, Device, Mapping};
-use crate::process::ExePath;
+use crate::{AccessError, ExePath, Process};
 
 /// A file mapped into the target, with all its mappings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,23 @@ impl Module {
     }
 }
 
+impl Process {
+    /// The files mapped into it, in order of their first address.
+    ///
+    /// # Errors
+    /// As [`maps`](Self::maps).
+    pub fn modules(&self) -> Result<Vec<Module>, AccessError> {
+        Ok(self.modules_of(&self.maps()?))
+    }
+
+    /// The same from mappings read before.
+    pub fn modules_of(&self, mappings: &[Mapping]) -> Vec<Module> {
+        group(mappings, self.exe().ok().as_ref())
+    }
+}
+
 /// Groups the file mappings by file, in order of each file's first address.
-pub(crate) fn group(mappings: &[Mapping], exe: Option<&ExePath>) -> Vec<Module> {
+fn group(mappings: &[Mapping], exe: Option<&ExePath>) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
     let mut index = HashMap::new();
     for mapping in mappings {

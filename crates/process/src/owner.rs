@@ -1,6 +1,7 @@
 use std::fmt;
 
 use crate::procfs::field;
+use crate::{AccessError, Errno, Process, Step};
 
 /// A user id, as our user namespace counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,20 @@ impl Owner {
             uid: Uid(effective("Uid")?),
             gid: Gid(effective("Gid")?),
         })
+    }
+}
+
+impl Process {
+    /// The effective user and group it runs as, as our user namespace counts
+    /// them; 65534 for those that have no number there.
+    ///
+    /// # Errors
+    /// [`AccessError`] if gone.
+    pub fn owner(&self) -> Result<Owner, AccessError> {
+        let status = self.dir().read("status");
+        let status = status.map_err(|e| AccessError::io(self.pid(), Step::ReadStat, &e))?;
+        Owner::parse(&status)
+            .ok_or_else(|| AccessError::new(self.pid(), Step::ReadStat, Errno::EIO))
     }
 }
 
