@@ -10,6 +10,7 @@
 
 mod access;
 mod aside;
+mod cause;
 mod children;
 mod container;
 mod desk;
@@ -46,9 +47,10 @@ mod walk;
 mod watch;
 
 pub use access::AccessError;
+pub use cause::Cause;
 pub use children::{Births, Children, descendants, open_child};
 pub use container::{ContainerId, Place};
-pub use diagnosis::{Cause, Diagnosis};
+pub use diagnosis::Diagnosis;
 pub use error::{Errno, OpenError, Step};
 pub use kept::most_processes;
 pub use list::list;
