@@ -45,6 +45,7 @@ mod visit;
 mod wake;
 mod walk;
 mod watch;
+mod watched;
 
 pub use access::AccessError;
 pub use cause::Cause;
@@ -71,4 +72,5 @@ pub use syscall::{SyscallNumber, syscall_name};
 pub use thread::{Activity, RunState, Syscall, Thread};
 pub use visit::{StoppedThread, Visit};
 pub use wake::wake_promptly;
-pub use watch::{Look, Question, Watch};
+pub use watch::Watch;
+pub use watched::{Look, Question};
