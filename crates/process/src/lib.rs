@@ -40,6 +40,7 @@ mod stop;
 mod sys;
 mod syscall;
 mod thread;
+mod tracees;
 mod tracer;
 mod visit;
 mod wake;
