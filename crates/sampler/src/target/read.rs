@@ -1,0 +1,103 @@
+use firefinch_cpython::Motion;
+
+use super::Target;
+use crate::lost::Lost;
+use crate::stack::{Frames, KnownStack, Reading, Stack};
+
+/// How often a moving stack is read before it is given up at this tick.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// The stack of one thread.
+impl Target {
+    /// Whether the OS thread of the thread at `index` is that of another one,
+    /// which has the merged stack of both.
+    pub fn is_merged_elsewhere(&self, index: usize) -> bool {
+        self.is_native() && !self.threads.is_first(index)
+    }
+
+    /// Reads the stack of the thread at `index`. That of a thread that has not run
+    /// since it was last had is not read again. If stacks are native, `motion`
+    /// makes no difference.
+    ///
+    /// # Errors
+    /// [`Lost`]: a stack that was read was coherent.
+    pub fn read(&mut self, index: usize, motion: Motion) -> Result<Reading, Lost> {
+        let rest = self.threads.rest(index);
+        let kept = self.threads.get_mut(index);
+        let kept = kept.is_some_and(|thread| rest.is_some() && thread.stack.rest == rest);
+        let unchanged = if kept {
+            // Proved by the rest that it was read in.
+            usize::MAX
+        } else {
+            if let Some(thread) = self.threads.get_mut(index) {
+                thread.stack.rest = None;
+            }
+            let motion = match motion {
+                Motion::Running if rest.is_some() => Motion::Resting,
+                motion => motion,
+            };
+            let unchanged = match self.is_native() {
+                true => self.read_native(index),
+                false => self.read_python(index, motion),
+            }?;
+            if let Some(thread) = self.threads.get_mut(index) {
+                thread.stack.rest = rest;
+            }
+            unchanged
+        };
+        Ok(Reading { index, unchanged })
+    }
+
+    /// What was read last of the thread. To name its files takes the file system of
+    /// the target, which the target may be itself: better let it go before.
+    pub fn stack(&mut self, reading: Reading) -> Stack<'_> {
+        let stack = self.threads.get_mut(reading.index);
+        let stack = stack.map(|thread| &thread.stack);
+        let frames = stack.map_or(Frames::Python(&[]), KnownStack::frames);
+        Stack {
+            unchanged: reading.unchanged.min(frames.len()),
+            holds_gil: stack.and_then(|stack| stack.holds_gil),
+            frames,
+            paths: self.python.as_mut().map(|python| &mut python.paths),
+            process: &self.process,
+        }
+    }
+
+    /// Brings the Python stack of a thread up to date: how many of its oldest
+    /// frames are as before.
+    fn read_python(&mut self, index: usize, motion: Motion) -> Result<usize, Lost> {
+        let (Some(thread), Some(python)) = (self.threads.get_mut(index), &mut self.python) else {
+            return Ok(0);
+        };
+        let attempts = match motion {
+            Motion::Running | Motion::Resting => ATTEMPTS,
+            Motion::Stopped => 1,
+        };
+        let mut unchanged = python.read_stack(&*self.memory, thread, motion);
+        for _ in 1..attempts {
+            // A code object may be released between the two halves.
+            if unchanged.is_ok() {
+                break;
+            }
+            unchanged = python.read_stack(&*self.memory, thread, motion);
+        }
+        unchanged
+    }
+
+    /// Brings the merged stack of a thread up to date: how many of its oldest
+    /// frames are as before. Where only its Python stack can be had, that is it.
+    pub(super) fn read_native(&mut self, index: usize) -> Result<usize, Lost> {
+        let python = self.python.as_mut();
+        let merged = self.native.read(index, &mut self.threads, python);
+        let thread = self.threads.list().get(index);
+        match merged {
+            Err(lost) if thread.is_some_and(|thread| thread.python.is_some()) => {
+                self.read_python(index, Motion::Running)?;
+                self.native.count_alone(lost);
+                let thread = self.threads.get_mut(index);
+                Ok(thread.map_or(0, |thread| thread.stack.stand_alone()))
+            }
+            merged => merged,
+        }
+    }
+}
