@@ -47,6 +47,13 @@ impl Profile {
         }
     }
 
+    /// Takes what there is so far; what comes goes into an empty profile with the same
+    /// [`meta`](Self::meta). Handles from before are not valid in that.
+    pub fn take(&mut self) -> Self {
+        let next = Self::new(self.meta.clone());
+        std::mem::replace(self, next)
+    }
+
     /// The handle of `string`, which is stored if it is new.
     pub fn intern_string(&mut self, string: &str) -> StringId {
         self.strings.intern(string)

@@ -6,7 +6,7 @@ use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
 use crate::clock::Tick;
 use crate::lane::Lanes;
 use crate::lost::Lost;
-use crate::recorder::{Mode, Options};
+use crate::options::{Mode, Options};
 use crate::stack::Reading;
 use crate::state::Activity;
 use crate::stop::{NotStopped, motion, stop_running};

@@ -1,64 +1,21 @@
 use std::io;
-use std::iter;
-use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use firefinch_process::{AccessError, Process, Question, wake_promptly};
+use firefinch_process::{AccessError, Process, wake_promptly};
 use firefinch_profile::{Meta, Profile};
 
 use crate::clock::{Clock, Tick};
 use crate::member::{Absence, Member, nanos};
+use crate::members::Members;
 use crate::named_later::NamedLater;
 use crate::native_summary::NativeSummary;
+use crate::options::{Mode, Options};
 use crate::past::{Past, Sums};
+use crate::progress::Progress;
 use crate::target::Target;
 use crate::tree::{Census, Tree};
-
-/// What time samples stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The time that passed, for each thread that runs.
-    Wall,
-    /// The time on a processor, as the kernel counts it for each thread.
-    Cpu,
-}
-
-/// Which threads are sampled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Whom {
-    /// Waiting threads too; in [`Mode::Cpu`] they have no time, so it makes no
-    /// difference.
-    pub idle: bool,
-    /// Only the threads that hold an interpreter's lock.
-    pub gil: bool,
-}
-
-/// What to record, and how often.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Ticks a second.
-    pub rate: NonZeroU32,
-    /// How long; until interrupted if `None`.
-    pub duration: Option<Duration>,
-    /// What time samples stand for.
-    pub mode: Mode,
-    /// Which threads.
-    pub whom: Whom,
-    /// Stop the threads for each read.
-    pub blocking: bool,
-}
-
-impl Options {
-    /// What has to be known of threads that wait.
-    pub(crate) fn question(&self) -> Question {
-        match self.whom.idle || self.whom.gil || self.mode == Mode::Cpu {
-            true => Question::WhatAllDo,
-            false => Question::WhoRuns,
-        }
-    }
-}
 
 /// How a recording ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,42 +28,6 @@ pub enum End {
     Exited,
     /// The process runs another program now, which is not Python.
     Replaced,
-}
-
-/// Where a recording stands.
-#[derive(Debug)]
-pub struct Progress<'a> {
-    /// The tick just done.
-    pub tick: Tick,
-    /// Which threads are sampled from now on.
-    pub whom: &'a mut Whom,
-    profile: &'a mut Profile,
-    members: &'a mut Members,
-}
-
-impl Progress<'_> {
-    /// All processes that are recorded now.
-    pub fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.members.present().map(|member| &member.target)
-    }
-
-    /// What has been recorded so far, since it was last [taken](Self::take).
-    pub fn profile(&self) -> &Profile {
-        self.profile
-    }
-
-    /// Takes what has been recorded; the recorder goes on with an empty profile.
-    /// So one that never ends needs no more memory than what is recorded from one
-    /// call to the next. Each call costs entering all stacks anew that are there
-    /// then. In [`Mode::Cpu`] what a thread has used since its last sample goes to
-    /// its next one alone.
-    pub fn take(&mut self) -> Profile {
-        for member in self.members.all_mut() {
-            member.leave(self.profile);
-        }
-        let next = Profile::new(self.profile.meta.clone());
-        std::mem::replace(self.profile, next)
-    }
 }
 
 /// Looks at a target at every tick, or a process tree, and fills a profile.
@@ -232,8 +153,7 @@ impl Recorder {
 
     /// Takes what has been recorded since it was last [taken](Progress::take).
     pub fn take_profile(&mut self) -> Profile {
-        let next = Profile::new(self.profile.meta.clone());
-        std::mem::replace(&mut self.profile, next)
+        self.profile.take()
     }
 
     /// Looks for names of functions once more, as debug information may have come
@@ -422,40 +342,16 @@ impl Recorder {
     }
 }
 
-/// The processes that are recorded.
-#[derive(Debug)]
-struct Members {
-    root: Member,
-    /// It neither has ended nor is about to be attached to anew, and then among
-    /// the others.
-    root_is_there: bool,
-    others: Vec<Member>,
-}
-
-impl Members {
-    fn all(&self) -> impl Iterator<Item = &Member> {
-        iter::once(&self.root).chain(&self.others)
-    }
-
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        iter::once(&mut self.root).chain(&mut self.others)
-    }
-
-    /// Those that can be looked at.
-    fn present(&self) -> impl Iterator<Item = &Member> {
-        let absent = usize::from(!self.root_is_there);
-        self.all().skip(absent)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::process::{Child, Command, Stdio};
 
     use firefinch_process::Pid;
 
     use super::*;
     use crate::attach::Stacks;
+    use crate::options::Whom;
 
     fn cat() -> (Child, Recorder) {
         let mut command = Command::new("cat");

@@ -1,0 +1,48 @@
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use firefinch_process::Question;
+
+/// What to record, and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Ticks a second.
+    pub rate: NonZeroU32,
+    /// How long; until interrupted if `None`.
+    pub duration: Option<Duration>,
+    /// What time samples stand for.
+    pub mode: Mode,
+    /// Which threads.
+    pub whom: Whom,
+    /// Stop the threads for each read.
+    pub blocking: bool,
+}
+
+/// What time samples stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The time that passed, for each thread that runs.
+    Wall,
+    /// The time on a processor, as the kernel counts it for each thread.
+    Cpu,
+}
+
+/// Which threads are sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whom {
+    /// Waiting threads too; in [`Mode::Cpu`] they have no time, so it makes no
+    /// difference.
+    pub idle: bool,
+    /// Only the threads that hold an interpreter's lock.
+    pub gil: bool,
+}
+
+impl Options {
+    /// What has to be known of threads that wait.
+    pub(crate) fn question(&self) -> Question {
+        match self.whom.idle || self.whom.gil || self.mode == Mode::Cpu {
+            true => Question::WhatAllDo,
+            false => Question::WhoRuns,
+        }
+    }
+}
