@@ -10,49 +10,23 @@ use nix::unistd::mkfifo;
 use serde_json::Value;
 
 use crate::support::{
-    Collapsed, Interpreter, Place, Run, Running, Target, command, eventually, for_every,
-    for_every_that, is_one_of_few, prepare, program_path, python_args, to_command, true_stack,
+    Collapsed, Interpreter, Place, Recording, Run, Running, Target, command, eventually, files_in,
+    for_every, for_every_that, is_one_of_few, prepare, program_path, python_args, to_command,
+    true_stack,
 };
 
-/// A recording without an end of its own, of collapsed stacks.
-#[derive(Debug)]
-pub(crate) struct Recording {
-    pub(crate) running: Running,
-    pub(crate) directory: tempfile::TempDir,
+/// A recording of the target, waiting threads too.
+fn recording_of(target: &Target, options: &[&str]) -> Recording {
+    let pid = target.pid_arg();
+    let mut command = command(["record", "-i", "-r", "200", "--pid", &pid]);
+    Recording::by(command.args(options))
 }
 
-impl Recording {
-    /// Returns once it samples.
-    pub(crate) fn of(target: &Target) -> Self {
-        Self::with(target, &[])
-    }
-
-    /// The same with these options.
-    fn with(target: &Target, options: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("out.txt");
-        let pid = target.pid_arg();
-        let mut command = command(["record", "-i", "-r", "200", "--pid", &pid, "-o"]);
-        let running = Running::start(command.arg(file).args(options));
-        running.sampled();
-        Self { running, directory }
-    }
-
-    /// Its end, with what it wrote, and nothing beside that.
-    fn end(self) -> (Run, Collapsed) {
-        let run = self.running.end().succeeded();
-        assert_eq!(files_in(self.directory.path()), ["out.txt"], "{run:#?}");
-        let file = self.directory.path().join("out.txt");
-        let collapsed = Collapsed::parse(&fs::read_to_string(file).unwrap());
-        assert!(collapsed.total() > 0, "{run:#?}");
-        (run, collapsed)
-    }
-}
-
-pub(crate) fn files_in(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string();
-    entries.map(|entry| name(entry).unwrap()).collect()
+/// Its end, with some samples.
+fn end_of(recording: Recording) -> (Run, Collapsed) {
+    let (collapsed, run) = recording.end();
+    assert!(collapsed.total() > 0, "{run:#?}");
+    (run, collapsed)
 }
 
 /// Ticks whose stack is the known one with its busy function on top.
@@ -105,13 +79,13 @@ fn exec_another_python() {
 
 fn follow(python: &Interpreter, place: Place, to: &[PathBuf]) {
     let mut target = execer(python, place, to);
-    let recording = Recording::of(&target);
+    let recording = recording_of(&target, &[]);
     let before = target.truth.clone();
     target.tell("\n");
     target.listen();
     recording.running.sampled();
     recording.running.signal(Signal::SIGINT);
-    let (run, collapsed) = recording.end();
+    let (run, collapsed) = end_of(recording);
     for truth in [&before, &target.truth] {
         let ticks = busy_ticks(&collapsed, truth);
         assert!(ticks >= 10, "{ticks} of {truth}: {collapsed:#?}\n{run:#?}");
@@ -132,9 +106,9 @@ fn exec_something_else() {
     for_every_that("exec-something-else", is_one_of_few, |python| {
         let to = ["--to", "/bin/sleep", "60"].map(PathBuf::from);
         let mut target = execer(python, Place::below(python), &to);
-        let recording = Recording::of(&target);
+        let recording = recording_of(&target, &[]);
         target.tell("\n");
-        let (run, collapsed) = recording.end();
+        let (run, collapsed) = end_of(recording);
         assert!(busy_ticks(&collapsed, &target.truth) >= 10);
         assert!(run.stderr.contains("not Python"), "{run:#?}");
     });
@@ -148,7 +122,7 @@ fn exec_and_end() {
         let to = ["--to", "/bin/sleep", "60"].map(PathBuf::from);
         for options in [&[][..], &["-d", "2"]] {
             let mut target = execer(python, Place::below(python), &to);
-            let recording = Recording::with(&target, options);
+            let recording = recording_of(&target, options);
             target.tell("\n");
             eventually("the process is another program", || {
                 let name = fs::read_to_string(format!("/proc/{}/comm", target.pid())).unwrap();
@@ -157,7 +131,7 @@ fn exec_and_end() {
             if options.is_empty() {
                 recording.running.signal(Signal::SIGINT);
             }
-            let (run, collapsed) = recording.end();
+            let (run, collapsed) = end_of(recording);
             assert!(busy_ticks(&collapsed, &target.truth) > 0);
             assert!(!run.stderr.contains("not Python"), "{run:#?}");
         }
@@ -169,9 +143,9 @@ fn exec_and_end() {
 fn exit() {
     for_every("exit", |python| {
         let mut target = Target::start_with(python, "exiter.py", &["--seconds", "0.5"]);
-        let recording = Recording::of(&target);
+        let recording = recording_of(&target, &[]);
         target.tell("\n");
-        let (run, collapsed) = recording.end();
+        let (run, collapsed) = end_of(recording);
         assert!(run.stderr.contains("has ended"), "{run:#?}");
         assert!(
             busy_ticks(&collapsed, &target.truth) >= 20,
@@ -185,9 +159,9 @@ fn exit() {
 fn killed() {
     for_every("killed", |python| {
         let mut target = Target::start(python, "shares.py").settled();
-        let recording = Recording::of(&target);
+        let recording = recording_of(&target, &[]);
         target.kill();
-        let (run, collapsed) = recording.end();
+        let (run, collapsed) = end_of(recording);
         assert!(run.stderr.contains("has ended"), "{run:#?}");
         assert!(collapsed.count_of("run") > 0, "{collapsed:#?}");
     });
@@ -200,9 +174,9 @@ fn signals_finish() {
     for_every("signals-finish", |python| {
         let target = Target::start(python, "shares.py").settled();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            let recording = Recording::of(&target);
+            let recording = recording_of(&target, &[]);
             recording.running.signal(signal);
-            let (_, collapsed) = recording.end();
+            let (_, collapsed) = end_of(recording);
             assert!(collapsed.count_of("run") > 0, "{collapsed:#?}");
         }
         assert!(target.end().success());
@@ -236,7 +210,7 @@ fn second_signal_gives_up() {
 fn giving_up_leaves_nothing() {
     let python = &Interpreter::all()[0];
     let target = Target::start(python, "shares.py").settled();
-    let recording = Recording::of(&target);
+    let recording = recording_of(&target, &[]);
     let running = recording.running;
     running.signal(Signal::SIGSTOP);
     running.signal(Signal::SIGINT);

@@ -195,6 +195,11 @@ const MOVING_GENERATORS: Churn = Churn {
     ..GENERATORS
 };
 
+/// To 3.10 a name is what tells the callee.
+fn is_old(python: &Interpreter) -> bool {
+    python.minor() < (3, 11)
+}
+
 /// With --blocking, no stack has an edge that the program does not have.
 #[test]
 fn blocking() {
@@ -222,7 +227,6 @@ fn unnamed() {
         tolerated: 0.03,
         lost: 0.05,
     };
-    let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-unnamed", is_old, |python| {
         assert_shares(python, &CALLS);
     });
@@ -238,7 +242,6 @@ fn operators() {
         tolerated: 0.02,
         lost: 0.05,
     };
-    let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-operators", is_old, |python| {
         assert_shares(python, &CALLS);
     });
@@ -254,7 +257,6 @@ fn large_module() {
         tolerated: 0.0,
         lost: 0.05,
     };
-    let is_old = |python: &Interpreter| python.minor() < (3, 11);
     for_every_that("oracle-large-module", is_old, |python| {
         assert_shares(python, &CALLS);
     });

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::stacks::is_one_of_few;
+use crate::stacks::is_new;
 use crate::support::{
     Collapsed, Interpreter, Run, Target, TrueFrame, alone, firefinch, for_every, for_every_that,
     programs, true_stack,
@@ -111,7 +111,6 @@ fn phases() {
 /// how deep a stack is changes no share.
 #[test]
 fn deep_phases() {
-    let is_new = |python: &Interpreter| is_one_of_few(python) && python.minor() >= (3, 11);
     // In repeated runs it was up to 10 points off, and 15 to 18 where more was
     // copied only after the recursion had been met.
     for_every_that("record-deep-phases", is_new, |python| {
@@ -129,7 +128,6 @@ fn deep_phases() {
 /// ordinary programs.
 #[test]
 fn everyday_phases() {
-    let is_new = |python: &Interpreter| is_one_of_few(python) && python.minor() >= (3, 11);
     for_every_that("record-everyday-phases", is_new, |python| {
         let start = || Target::start(python, "everyday_phases.py");
         // In repeated runs it was up to 5 points off on 3.11, and 3 on the others.

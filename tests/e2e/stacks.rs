@@ -92,13 +92,13 @@ fn innermost(stack: &[String]) -> (String, usize) {
 
 /// Versions that differ in how they call: with frames on the heap, in data
 /// stacks, with the instructions of each, without a GIL.
-pub(crate) fn is_one_of_few(python: &Interpreter) -> bool {
+fn differs_in_calls(python: &Interpreter) -> bool {
     ["3.8", "3.11", "3.12", "3.13", "3.14", "3.15", "3.13t"].contains(&&*python.name)
 }
 
 /// From 3.11 on; before, a name is what tells the callee: see "Limits" in README.
-fn is_new(python: &Interpreter) -> bool {
-    is_one_of_few(python) && python.minor() >= (3, 11)
+pub(crate) fn is_new(python: &Interpreter) -> bool {
+    differs_in_calls(python) && python.minor() >= (3, 11)
 }
 
 fn recorded(python: &Interpreter, kind: &str, options: &[&str]) -> (Possible, Collapsed, Run) {
@@ -202,7 +202,7 @@ fn shares_by_depth(collapsed: &Collapsed) -> BTreeMap<(usize, String), f64> {
 /// of the same name of another class was called a moment ago.
 #[test]
 fn methods() {
-    for_every_that("stacks-methods", is_one_of_few, |python| {
+    for_every_that("stacks-methods", differs_in_calls, |python| {
         let (possible, collapsed, run) = recorded(python, "methods", &[]);
         possible.assert_of(&collapsed, &run, 0.0);
         possible.assert_all(&collapsed);
@@ -307,7 +307,7 @@ fn blocking() {
     ] {
         for_every_that(
             &format!("stacks-{kind}-blocking"),
-            is_one_of_few,
+            differs_in_calls,
             |python| {
                 let (possible, collapsed, run) = recorded(python, kind, &["--blocking"]);
                 // In 3.11 and 3.12 a loop that has just begun names no frame of its own

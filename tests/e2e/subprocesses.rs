@@ -8,9 +8,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::exec::files_in;
 use crate::support::{
-    Collapsed, Interpreter, Place, Run, Running, Target, command, eventually, firefinch,
+    Collapsed, Interpreter, Place, Recording, Run, Running, Target, command, eventually, firefinch,
     for_every_that, is_one_of_few, prepare, program_path, python_args,
 };
 
@@ -19,27 +18,18 @@ fn is_one_of_some(python: &Interpreter) -> bool {
     ["2.7", "3.6", "3.8", "3.11", "3.13", "3.14", "3.15", "3.13t"].contains(&&*python.name)
 }
 
-/// A recording of collapsed stacks with descendants.
-struct Recording {
-    running: Running,
-    directory: tempfile::TempDir,
+/// A recording with descendants.
+fn recording_of(target: &Target, options: &[&str]) -> Recording {
+    recording_by(command(["record"]), target, options)
+}
+
+/// By a command to which arguments can be added.
+fn recording_by(mut command: Command, target: &Target, options: &[&str]) -> Recording {
+    command.args(["-s", "-r", "200", "-p", &target.pid_arg()]);
+    Recording::by(command.args(options))
 }
 
 impl Recording {
-    fn of(target: &Target, options: &[&str]) -> Self {
-        Self::by(command(["record"]), target, options)
-    }
-
-    /// By a command to which arguments can be added.
-    fn by(mut command: Command, target: &Target, options: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("out.txt");
-        command.args(["-s", "-r", "200", "-p", &target.pid_arg()]);
-        let running = Running::start(command.args(options).arg("-o").arg(file));
-        running.sampled();
-        Self { running, directory }
-    }
-
     /// Lets it sample on for a while, and sometime somebody new.
     fn go_on(&self) {
         for _ in 0..5 {
@@ -65,13 +55,6 @@ impl Recording {
         self.go_on();
         self.running.signal(Signal::SIGINT);
         self.end()
-    }
-
-    fn end(self) -> (Collapsed, Run) {
-        let run = self.running.end().succeeded();
-        assert_eq!(files_in(self.directory.path()), ["out.txt"], "{run:#?}");
-        let text = fs::read_to_string(self.directory.path().join("out.txt")).unwrap();
-        (Collapsed::parse(&text), run)
     }
 
     /// Its open files and threads.
@@ -168,7 +151,7 @@ fn children() {
     for_every_that("subprocesses", is_one_of_some, |python| {
         let mut family = Family::of(python);
         let a = family.fork("fork a");
-        let recording = Recording::of(&family.0, &[]);
+        let recording = recording_of(&family.0, &[]);
         let b = family.fork("pool b");
         recording.knows(&b);
         family.order(&format!("end {b}"), "ended ");
@@ -190,7 +173,7 @@ fn name() {
     for_every_that("subprocesses-name", is_one_of_few, |python| {
         let mut family = Family::of(python);
         let a = family.fork("fork a");
-        let recording = Recording::of(&family.0, &[]);
+        let recording = recording_of(&family.0, &[]);
         recording.knows(&a);
         kill(Pid::from_raw(a.parse().unwrap()), Signal::SIGUSR1).unwrap();
         eventually("the child has another name", || {
@@ -214,7 +197,7 @@ fn another_version() {
         let at = all.iter().position(|p| p.name == python.name).unwrap();
         let [second, third] = [1, 4].map(|step| all[(at + step) % all.len()]);
         let mut family = Family::of(python);
-        let recording = Recording::of(&family.0, &[]);
+        let recording = recording_of(&family.0, &[]);
         let place = Place::below(second);
         let mut words = python_args(second, "execer.py", &place);
         words.extend(["--python", &third.command[0], "--to"].map(OsString::from));
@@ -248,7 +231,7 @@ fn below_a_shell() {
         command.args(python_args(python, "family.py", &place));
         prepare(&mut command, &place);
         let mut family = Family(Target::run(command, place));
-        let recording = Recording::of(&family.0, &[]);
+        let recording = recording_of(&family.0, &[]);
         let a = family.fork("fork a");
         recording.knows(&a);
         let (collapsed, run) = recording.stop();
@@ -267,11 +250,11 @@ fn not_python() {
     for_every_that("subprocesses-not-python", is_one_of_few, |python| {
         let mut family = Family::of(python);
         let cat = family.order("spawn cat", "spawned ");
-        let (collapsed, run) = Recording::of(&family.0, &["-i"]).stop();
+        let (collapsed, run) = recording_of(&family.0, &["-i"]).stop();
         assert_roots(&collapsed, &[&family.pid()]);
         let counted = "\n2 processes, 1 sampled; 1 is not Python (-n shows it)\n";
         assert!(run.stderr.contains(counted), "{run:#?}");
-        let recording = Recording::of(&family.0, &["-in"]);
+        let recording = recording_of(&family.0, &["-in"]);
         recording.knows(&cat);
         let (collapsed, run) = recording.stop();
         let (there, all) = ticks(&collapsed, &cat, "");
@@ -289,7 +272,7 @@ fn not_python() {
 fn orphans() {
     for_every_that("subprocesses-orphans", is_one_of_some, |python| {
         let mut family = Family::of(python);
-        let recording = Recording::of(&family.0, &[]);
+        let recording = recording_of(&family.0, &[]);
         let b = family.fork("orphan b");
         recording.knows(&b);
         // Now its parent ends.
@@ -331,7 +314,7 @@ fn together() {
             &["-tF", "--blocking"],
         ];
         for options in some {
-            let recording = Recording::of(&family.0, options);
+            let recording = recording_of(&family.0, options);
             let b = family.fork("fork b");
             recording.knows(&a);
             recording.knows(&b);
@@ -360,7 +343,7 @@ fn many_short_children() {
     for_every_that("subprocesses-many", is_one_of_few, |python| {
         for options in [&[][..], &["-n"], &["--blocking"]] {
             let mut family = Family::of(python);
-            let recording = Recording::of(&family.0, options);
+            let recording = recording_of(&family.0, options);
             family.order("flock 20", "flocked ");
             recording.go_on();
             let (files, threads) = recording.holds();
@@ -388,7 +371,7 @@ fn few_descriptors() {
         let mut limited = Command::new("sh");
         limited.args(["-c", r#"ulimit -n 48; exec "$0" "$@""#]);
         limited.args([env!("CARGO_BIN_EXE_firefinch"), "record"]);
-        let (collapsed, run) = Recording::by(limited, &family.0, &[]).stop();
+        let (collapsed, run) = recording_by(limited, &family.0, &[]).stop();
         assert!(run.stderr.contains("at a time left alone"), "{run:#?}");
         let seen = |pid: &&String| ticks(&collapsed, pid, "work_a").0 > 0;
         let seen = children.iter().filter(seen).count();

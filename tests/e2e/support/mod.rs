@@ -6,6 +6,7 @@ mod dumped;
 mod interpreter;
 mod packages;
 mod poll;
+mod recording;
 mod stopped;
 mod target;
 mod terminal;
@@ -21,6 +22,7 @@ pub(crate) use interpreter::{
 };
 pub(crate) use packages::{has_packages, packages};
 pub(crate) use poll::{PATIENCE, eventually};
+pub(crate) use recording::{Recording, files_in};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use stopped::stopped;
 pub(crate) use target::{
