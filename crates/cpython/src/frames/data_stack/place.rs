@@ -2,6 +2,7 @@
 //! known of their calls.
 
 use firefinch_memory::Memory;
+use smallvec::SmallVec;
 
 use super::DataStack;
 use super::known::Known;
@@ -139,13 +140,22 @@ impl DataStack {
             Position::Instruction(at, 0) => code.offset_of(*at),
             _ => None,
         }));
-        let place = match (caller_is, places.as_slice()) {
-            (Whereabouts::Before, [only]) if code.leads(offset, *only) => *only,
-            (Whereabouts::Before, _) => return None,
-            _ => code.came_from(&mut places, Some(offset))?,
+        // Pieces of one copy are not always copied in the order of their addresses, so
+        // one that lives may have been called before as well.
+        let next = |place: &&u32| code.leads_next(offset, **place);
+        let mut coming: SmallVec<[u32; 4]> = match caller_is {
+            Whereabouts::Before => places.iter().filter(next).copied().collect(),
+            _ => SmallVec::new(),
+        };
+        coming.sort_unstable();
+        coming.dedup();
+        let (place, comes) = match coming.as_slice() {
+            [] => (code.came_from(&mut places, Some(offset))?, false),
+            [only] => (*only, true),
+            _ => return None,
         };
         // Else it is another frame of that function, which has just begun.
-        let may_be = caller_is == Whereabouts::Before || code.leads(place, offset);
+        let may_be = comes || code.leads(place, offset);
         may_be.then(|| Position::Instruction(code.instruction_at(place), 0))
     }
 

@@ -47,8 +47,10 @@ pub(super) enum Role {
     Iterates,
     /// It asks a generator for its next value, or jumps forward at its end.
     Resumes,
-    /// The next instruction does not follow it.
+    /// The next instruction does not follow it, or some time later.
     Ends,
+    /// Nothing in the function follows it.
+    Returns,
     /// It calls what lies below its arguments: as many as its own says, if that
     /// counts them, and so many values more.
     Calls {
@@ -144,8 +146,12 @@ impl Adaptive {
             calls.labels.extend(instruction.target());
             let jump = instruction.target().map(|to| (instruction.start, to));
             calls.jumps.extend(jump);
-            if matches!(instruction.role, Role::Ends | Role::Jumps(_)) {
+            if instruction.is_stop() {
                 calls.labels.insert(instruction.end);
+                calls.stops.insert(instruction.start);
+            }
+            if instruction.role == Role::Returns {
+                calls.leaves.insert(instruction.start);
             }
             if instruction.is_quiet() {
                 calls.quiet.insert(instruction.start);
@@ -277,10 +283,16 @@ impl Instruction {
         }
     }
 
+    /// Whether the next instruction does not follow it.
+    fn is_stop(&self) -> bool {
+        matches!(self.role, Role::Ends | Role::Returns | Role::Jumps(_))
+    }
+
     fn is_quiet(&self) -> bool {
         let quiet = [
             Role::Quiet,
             Role::Ends,
+            Role::Returns,
             Role::LoadsLocal,
             Role::PushesNull,
             Role::Prepares,
@@ -317,7 +329,7 @@ impl Instruction {
     fn grows(&self) -> Option<i64> {
         if matches!(
             self.role,
-            Role::Branches(_) | Role::Jumps(_) | Role::Resumes | Role::Ends
+            Role::Branches(_) | Role::Jumps(_) | Role::Resumes | Role::Ends | Role::Returns
         ) {
             return None;
         }
@@ -370,6 +382,7 @@ mod tests {
             );
             assert!(has(|role| role == Role::LoadsName { shift: 1 }));
             assert!(has(|role| role == Role::Ends));
+            assert!(has(|role| role == Role::Returns));
             assert!(has(|role| role == Role::Jumps(Way::Backward)));
         }
         let mut versions: Vec<_> = opcodes::VERSIONS.iter().map(|(of, _)| *of).collect();

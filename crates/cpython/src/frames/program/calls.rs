@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use super::operators::Methods;
 
 /// Where a value on the stack was loaded from.
@@ -45,7 +47,11 @@ pub(super) struct Calls {
     pub(super) labels: BTreeSet<u32>,
     /// From where to where jumps lead, from 3.11 on.
     pub(super) jumps: Vec<(u32, u32)>,
-    /// Labels that no jump leads to: an exception may.
+    /// Offsets of instructions that the next one does not follow, and of those among
+    /// them that nothing in the function follows; from 3.11 on.
+    pub(super) stops: BTreeSet<u32>,
+    pub(super) leaves: BTreeSet<u32>,
+    /// Labels that no jump leads to: an exception may, or who asks a generator for more.
     pub(super) handlers: BTreeSet<u32>,
     /// Offsets of instructions that never call a Python function by themselves:
     /// loads, stores, jumps and the like.
@@ -58,14 +64,21 @@ pub(super) struct Calls {
     pub(super) starts: Vec<u32>,
 }
 
-/// Loops within one another that are gone through: more than a function can have
-/// (`CO_MAXBLOCKS`, `Include/cpython/code.h`).
-const MAX_LOOPS: usize = 32;
+/// Pieces of code that are gone through to find a way: a function with more has one
+/// rather than not.
+const MAX_PIECES: usize = 64;
 
 impl Calls {
     /// Bytes that they take, about: the sets' nodes are two thirds full, and have pointers.
     pub(super) fn weight(&self) -> usize {
-        let sets = [&self.labels, &self.handlers, &self.quiet, &self.outside];
+        let sets = [
+            &self.labels,
+            &self.handlers,
+            &self.quiet,
+            &self.outside,
+            &self.stops,
+            &self.leaves,
+        ];
         let in_sets = sets.iter().map(|set| set.len()).sum::<usize>();
         self.instructions.len() * size_of::<CallInstruction>()
             + (2 * (in_sets + self.jumps.len()) + self.starts.len()) * size_of::<u32>()
@@ -83,18 +96,62 @@ impl Calls {
         from < to && self.labels.range(from + 1..=to).next().is_none()
     }
 
-    /// Whether whoever stands at `to` may have been at `from` before: what lies before it
-    /// is reached by jumps back only.
+    /// Whether whoever stands at `to` may have been at `from` before.
     pub(super) fn leads(&self, from: u32, to: u32) -> bool {
-        let mut first = from;
-        for _ in 0..MAX_LOOPS {
-            if first <= to {
+        // An exception may come from anywhere.
+        let handled = |begin| self.handlers.range(begin + 1..).copied();
+        self.reaches(from, to, |_| None, handled)
+    }
+
+    /// Whether the next call made by whoever stands at `from` may be the one at `to`.
+    pub(super) fn leads_next(&self, from: u32, to: u32) -> bool {
+        let now = self.instruction(from);
+        let next_call = |begin| {
+            let next = self
+                .instructions
+                .partition_point(|call| call.offset < begin);
+            let mut next = self.instructions.get(next..)?.iter();
+            let next = next.find(|call| !call.is_load && call.offset != now)?;
+            Some(next.stands)
+        };
+        self.reaches(from, to, next_call, |_| std::iter::empty())
+    }
+
+    /// Whether some way leads from `from` to `to`: pieces of code without a jump, each of
+    /// which ends at `end` of where it begins, if not before by itself. From each, jumps
+    /// lead to others, and `besides`.
+    fn reaches<Labels: Iterator<Item = u32>>(
+        &self,
+        from: u32,
+        to: u32,
+        end: impl Fn(u32) -> Option<u32>,
+        besides: impl Fn(u32) -> Labels,
+    ) -> bool {
+        let from = self.instruction(from);
+        if from == self.instruction(to) {
+            return true;
+        }
+        if self.leaves.contains(&from) {
+            return false;
+        }
+        let mut pieces = SmallVec::<[u32; 8]>::from_slice(&[from]);
+        for next in 0..MAX_PIECES {
+            let Some(begin) = pieces.get(next).copied() else {
+                return false;
+            };
+            let stop = self.stops.range(begin..).next().copied();
+            let last = [stop, end(begin)].into_iter().flatten().min();
+            let last = last.unwrap_or(u32::MAX);
+            if (begin..=last).contains(&to) {
                 return true;
             }
-            let back = self.jumps.iter().filter(|(at, _)| *at >= first);
-            match back.map(|(_, label)| *label).min() {
-                Some(label) if label < first => first = label,
-                _ => return false,
+            let jumps = self.jumps.partition_point(|(at, _)| *at < begin);
+            let jumps = self.jumps.get(jumps..).unwrap_or_default().iter();
+            let jumps = jumps.take_while(|(at, _)| *at <= last).map(|(_, to)| *to);
+            for label in jumps.chain(besides(begin)) {
+                if !pieces.contains(&label) {
+                    pieces.push(label);
+                }
             }
         }
         true
@@ -121,13 +178,16 @@ mod tests {
     #[test]
     fn what_leads_where() {
         // if: 10 → 20; loop: 30 → 60 to leave, 50 → 30 to repeat, within it if: 36 → 44;
-        // what handles exceptions begins at 80 and goes back to 60.
+        // 78 returns, what handles exceptions begins at 80 and goes back to 60.
         let jumps = vec![(10, 20), (30, 60), (36, 44), (50, 30), (90, 60)];
+        let stops = [50, 78, 90];
         let ends = [52, 80, 92];
         let calls = Calls {
             labels: jumps.iter().map(|(_, to)| *to).chain(ends).collect(),
             handlers: BTreeSet::from(ends),
             jumps,
+            stops: BTreeSet::from(stops),
+            leaves: BTreeSet::from([78]),
             ..Calls::default()
         };
         assert!(calls.leads(12, 20) && !calls.leads(20, 12));
@@ -135,7 +195,40 @@ mod tests {
         assert!(!calls.leads(62, 46) && calls.leads(82, 62) && !calls.leads(82, 46));
         assert!(calls.passes(4, 20) && calls.passes(10, 24) && !calls.passes(12, 24));
         assert!(calls.passes(32, 48) && !calls.passes(38, 48) && calls.passes(38, 42));
+        // Who returns goes nowhere else, nor does one that leaves the loop come back by it.
+        assert!(!calls.leads(78, 82) && !calls.leads(78, 60) && calls.leads(78, 78));
         // From the handler to behind the loop.
         assert!(!calls.passes(24, 62) && !calls.passes(40, 10));
+    }
+
+    /// What is called next is that to which code leads without another call: behind a
+    /// jump, or a call in which one stands now, but not behind the next one.
+    #[test]
+    fn what_is_called_next() {
+        let call = |offset| CallInstruction {
+            offset,
+            stands: offset + 6,
+            callee: None,
+            is_load: false,
+            resumes: false,
+        };
+        // Calls at 10, 30 and 50, a branch 20 → 40, a loop 60 → 0; 90 returns, called at 80.
+        let calls = Calls {
+            instructions: [10, 30, 50, 80].map(call).into(),
+            jumps: vec![(20, 40), (60, 0), (62, 70)],
+            labels: [0, 40, 70, 64].into(),
+            handlers: [64].into(),
+            stops: [60, 90].into(),
+            leaves: [90].into(),
+            starts: (0..100).step_by(10).collect(),
+            ..Calls::default()
+        };
+        assert!(calls.leads_next(0, 16) && !calls.leads_next(0, 36));
+        // From within the call at 10: both ways, but not both calls.
+        assert!(calls.leads_next(16, 36) && calls.leads_next(16, 56));
+        assert!(!calls.leads_next(22, 16) && !calls.leads_next(40, 86));
+        // Around the loop, not into what handles exceptions, nor from a return.
+        assert!(calls.leads_next(60, 16) && !calls.leads_next(60, 86));
+        assert!(!calls.leads_next(90, 16) && calls.leads_next(70, 86));
     }
 }

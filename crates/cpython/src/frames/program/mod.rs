@@ -227,6 +227,11 @@ impl Code {
         self.calls.leads(place, offset)
     }
 
+    /// Whether the next thing it calls may be the one there.
+    pub(super) fn leads_next(&self, offset: u32, place: u32) -> bool {
+        self.calls.leads_next(offset, place)
+    }
+
     /// Where in its bytecode an instruction lies, from 3.11 on.
     pub(super) fn offset_of(&self, instruction: RemoteAddr) -> Option<u32> {
         let offset = instruction.checked_sub(self.first)?;

@@ -46,7 +46,7 @@ static V3_11: &[Row] = &[
     row(&[74], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
     row(&[75], 0, Role::Quiet, Effect::Fixed(0)), // RETURN_GENERATOR
     row(&[82], 0, Role::Outside, Effect::Fixed(0)), // LIST_TO_TUPLE
-    row(&[83], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
+    row(&[83], 0, Role::Returns, Effect::Fixed(-1)), // RETURN_VALUE
     row(&[84], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_STAR
     row(&[85], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[86], 0, Role::Ends, Effect::Fixed(0)), // YIELD_VALUE
@@ -133,7 +133,7 @@ static V3_12: &[Row] = &[
     row(&[0], 0, Role::Quiet, Effect::Fixed(0)), // CACHE
     row(&[1], 0, Role::Quiet, Effect::Fixed(-1)), // POP_TOP
     row(&[2], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
-    row(&[3], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
+    row(&[3], 0, Role::Returns, Effect::Fixed(-1)), // INTERPRETER_EXIT
     row(&[4, 251], 0, Role::Outside, Effect::Fixed(-2)), // END_FOR
     row(&[5, 252], 0, Role::Outside, Effect::Fixed(-1)), // END_SEND
     row(&[9], 0, Role::Quiet, Effect::Fixed(0)), // NOP
@@ -165,7 +165,7 @@ static V3_12: &[Row] = &[
     row(&[71], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
     row(&[74], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
     row(&[75], 0, Role::Quiet, Effect::Fixed(0)), // RETURN_GENERATOR
-    row(&[83, 242], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
+    row(&[83, 242], 0, Role::Returns, Effect::Fixed(-1)), // RETURN_VALUE
     row(&[85], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[87], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
     row(&[89], 0, Role::Outside, Effect::Fixed(-1)), // POP_EXCEPT
@@ -197,7 +197,7 @@ static V3_12: &[Row] = &[
     row(&[118], 0, Role::Outside, Effect::Fixed(-1)), // CONTAINS_OP
     row(&[119], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
     row(&[120], 0, Role::Quiet, Effect::Fixed(1)), // COPY
-    row(&[121, 247], 0, Role::Ends, Effect::Fixed(0)), // RETURN_CONST
+    row(&[121, 247], 0, Role::Returns, Effect::Fixed(0)), // RETURN_CONST
     row(&[122, 6, 7, 8, 10, 13, 14, 16, 18], 1, Role::Outside, Effect::Fixed(-1)), // BINARY_OP
     row(&[123, 168], 1, Role::Resumes, Effect::Fixed(0)), // SEND
     row(&[124, 86, 88], 0, Role::LoadsLocal, Effect::Fixed(1)), // LOAD_FAST
@@ -269,7 +269,7 @@ static V3_13: &[Row] = &[
     row(&[19], 0, Role::Iterates, Effect::Fixed(0)), // GET_ITER
     row(&[20], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[21], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
-    row(&[22], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
+    row(&[22], 0, Role::Returns, Effect::Fixed(-1)), // INTERPRETER_EXIT
     row(&[23], 0, Role::Outside, Effect::Fixed(1)), // LOAD_ASSERTION_ERROR
     row(&[24], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
     row(&[25], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
@@ -283,7 +283,7 @@ static V3_13: &[Row] = &[
     row(&[33], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[34], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[35], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
-    row(&[36, 239], 0, Role::Ends, Effect::Fixed(-1)), // RETURN_VALUE
+    row(&[36, 239], 0, Role::Returns, Effect::Fixed(-1)), // RETURN_VALUE
     row(&[37], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[38], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
     row(&[39, 212, 213], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
@@ -350,7 +350,7 @@ static V3_13: &[Row] = &[
     row(&[100, 250], 1, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_IF_TRUE
     row(&[101], 0, Role::Ends, Effect::Linear(0, -1)), // RAISE_VARARGS
     row(&[102], 0, Role::Ends, Effect::Fixed(-1)), // RERAISE
-    row(&[103, 240], 0, Role::Ends, Effect::Fixed(0)), // RETURN_CONST
+    row(&[103, 240], 0, Role::Returns, Effect::Fixed(0)), // RETURN_CONST
     row(&[104, 208], 1, Role::Resumes, Effect::Fixed(0)), // SEND
     row(&[105], 0, Role::Outside, Effect::Fixed(-1)), // SET_ADD
     row(&[106], 0, Role::Outside, Effect::Fixed(-1)), // SET_FUNCTION_ATTRIBUTE
@@ -393,7 +393,7 @@ static V3_14: &[Row] = &[
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
     row(&[18], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[19], 0, Role::Iterates, Effect::Fixed(0)), // GET_YIELD_FROM_ITER
-    row(&[20], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
+    row(&[20], 0, Role::Returns, Effect::Fixed(-1)), // INTERPRETER_EXIT
     row(&[21], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
     row(&[22], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
     row(&[23], 0, Role::Outside, Effect::Fixed(0)), // MAKE_FUNCTION
@@ -408,7 +408,7 @@ static V3_14: &[Row] = &[
     row(&[32], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[33], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[34], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
-    row(&[35, 246], 0, Role::Ends, Effect::Fixed(0)), // RETURN_VALUE
+    row(&[35, 246], 0, Role::Returns, Effect::Fixed(0)), // RETURN_VALUE
     row(&[36], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[37], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
     row(&[38, 201, 202], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
@@ -520,7 +520,7 @@ static V3_15: &[Row] = &[
     row(&[15], 0, Role::Outside, Effect::Fixed(1)), // GET_ANEXT
     row(&[16], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
-    row(&[18], 0, Role::Ends, Effect::Fixed(-1)), // INTERPRETER_EXIT
+    row(&[18], 0, Role::Returns, Effect::Fixed(-1)), // INTERPRETER_EXIT
     row(&[19], 0, Role::Outside, Effect::Fixed(1)), // LOAD_BUILD_CLASS
     row(&[20], 0, Role::Outside, Effect::Fixed(1)), // LOAD_LOCALS
     row(&[21], 0, Role::Outside, Effect::Fixed(0)), // MAKE_FUNCTION
@@ -535,7 +535,7 @@ static V3_15: &[Row] = &[
     row(&[30], 0, Role::Outside, Effect::Fixed(1)), // PUSH_EXC_INFO
     row(&[31], 0, Role::PushesNull, Effect::Fixed(1)), // PUSH_NULL
     row(&[32], 0, Role::Quiet, Effect::Fixed(1)), // RETURN_GENERATOR
-    row(&[33, 245], 0, Role::Ends, Effect::Fixed(0)), // RETURN_VALUE
+    row(&[33, 245], 0, Role::Returns, Effect::Fixed(0)), // RETURN_VALUE
     row(&[34], 0, Role::Outside, Effect::Fixed(0)), // SETUP_ANNOTATIONS
     row(&[35], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
     row(&[36, 208, 209], 1, Role::Outside, Effect::Fixed(-3)), // STORE_SUBSCR
