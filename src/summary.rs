@@ -1,5 +1,5 @@
 use firefinch_profile::Profile;
-use firefinch_report::{Style, frame_label, grouped};
+use firefinch_report::{Style, frame_label, grouped, lost};
 
 use crate::failure::printable;
 
@@ -32,26 +32,17 @@ pub(crate) fn summary(profile: &Profile, style: &Style) -> String {
 
 fn counts(profile: &Profile) -> String {
     let seconds = profile.meta.duration_ns as f64 / 1e9;
-    let losses = profile.losses();
-    let mut lost = format!("{} lost", grouped(losses.total()));
-    let reasons: Vec<_> = losses
-        .by_count()
-        .into_iter()
-        .map(|(reason, count)| format!("{} {}", grouped(count), reason.keyword()))
-        .collect();
-    if !reasons.is_empty() {
-        lost = format!("{lost} ({})", reasons.join(", "));
-    }
     let of = if profile.meta.cpu_time {
         " of processor time"
     } else {
         ""
     };
     format!(
-        "{seconds:.1} s at {:.0} Hz: {} samples{of}, {} ticks missed, {lost}; own CPU {:.2} s ({:.1} %)",
+        "{seconds:.1} s at {:.0} Hz: {} samples{of}, {} ticks missed, {}; own CPU {:.2} s ({:.1} %)",
         profile.meta.rate_hz(),
         grouped(profile.sample_count()),
         grouped(profile.missed()),
+        lost(profile.losses()),
         profile.meta.profiler_cpu_ns as f64 / 1e9,
         percent(profile.meta.profiler_cpu_ns, profile.meta.duration_ns),
     )

@@ -19,6 +19,7 @@ mod flamegraph;
 mod format;
 mod label;
 mod length;
+mod lost;
 mod number;
 mod origin;
 mod style;
@@ -34,6 +35,7 @@ pub use error::ReportError;
 pub use escape::misleads;
 pub use format::{Format, UnknownFormat};
 pub use label::{Function, frame_label, frame_parts, process_label, thread_label};
+pub use lost::lost;
 pub use number::grouped;
 pub use style::{LineStyle, Style};
 

@@ -1,6 +1,6 @@
 use firefinch_profile::Profile;
 
-use crate::grouped;
+use crate::{grouped, lost};
 
 /// What a reader must know to judge a picture:
 /// `12.0 s at 100 Hz · 1,200 samples · 2 lost (2 torn) · 3 ticks missed`.
@@ -14,16 +14,7 @@ pub(crate) fn subtitle(profile: &Profile) -> String {
     } else {
         format!("{rate:.2}")
     };
-    let losses = profile.losses();
-    let mut lost = format!("{} lost", grouped(losses.total()));
-    let reasons: Vec<String> = losses
-        .by_count()
-        .into_iter()
-        .map(|(reason, n)| format!("{} {}", grouped(n), reason.keyword()))
-        .collect();
-    if !reasons.is_empty() {
-        lost = format!("{lost} ({})", reasons.join(", "));
-    }
+    let lost = lost(profile.losses());
     let samples = counted(profile.sample_count(), "sample");
     let missed = counted(profile.missed(), "tick");
     format!("{seconds:.1} s at {rate} Hz · {samples} · {lost} · {missed} missed")
