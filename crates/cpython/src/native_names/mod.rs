@@ -6,10 +6,12 @@
 //! looking up in a dict, collecting garbage, waiting for the lock) is no
 //! machinery.
 
+mod elsewhere;
 mod table;
 
 use crate::layout::Version;
-use table::{CYTHON, INTERPRETER, LIBC, Minor};
+use elsewhere::{CYTHON, LIBC};
+use table::{INTERPRETER, Minor};
 
 /// What a native function is to a Python stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

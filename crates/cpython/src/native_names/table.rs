@@ -1,4 +1,4 @@
-//! The functions, by role and by the file of CPython's source that has them.
+//! The interpreter's functions, by role and by the file of CPython's source that has them.
 //!
 //! Each stands with the first and the last version in which it was seen: as a
 //! function of its own in the symbols of builds of 2.7 and of 3.6 to 3.15 by
@@ -485,45 +485,4 @@ pub(super) const INTERPRETER: &[Functions] = &[
     functions(Startup, "Python/thread_pthread.h", &[
         ("pythread_wrapper", (2, 7), (3, 15)),
     ]),
-];
-
-/// What starts programs and threads in C libraries: glibc 2.31 to 2.41
-/// (`csu/libc-start.c`, `nptl/pthread_create.c`,
-/// `sysdeps/unix/sysv/linux/*/clone*.S`) and musl 1.2 (`crt/crt1.c`,
-/// `src/env/__libc_start_main.c`,
-/// `src/thread/*/clone.s`).
-pub(super) const LIBC: &[&str] = &[
-    "_start",
-    "_start_c",
-    "__libc_start_main",
-    "__libc_start_main_impl",
-    "__libc_start_call_main",
-    "generic_start_main",
-    "libc_start_main_stage2",
-    "start_thread",
-    "clone",
-    "clone3",
-    "__clone",
-    "__clone3",
-    "__clone_internal",
-];
-
-/// What carries a call in modules that Cython has made, 0.29 to 3.3
-/// (`Cython/Utility/{CythonFunction,ObjectHandling,Coroutine}.c`), which each
-/// module has for itself: what lies between its functions and Python's.
-pub(super) const CYTHON: &[&str] = &[
-    "__pyx_FusedFunction_call*",
-    "__Pyx_CyFunction_Call*",
-    "__Pyx_CyFunction_Vectorcall*",
-    "__Pyx_Coroutine_Send*",
-    "__Pyx_Coroutine_Yield*",
-    "__Pyx_Generator_Next*",
-    "__Pyx_Generator_Send*",
-    "__Pyx_PyCFunction_FastCall*",
-    "__Pyx_PyFunction_FastCall*",
-    "__Pyx_PyObject_Call*",
-    "__Pyx__PyObject_Call*",
-    "__Pyx_PyObject_FastCall*",
-    "__Pyx_PyObject_Vectorcall*",
-    "__Pyx_PyVectorcall_FastCall*",
 ];
