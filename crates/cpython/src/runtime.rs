@@ -28,7 +28,9 @@ pub struct Runtime {
 pub struct Interpreter {
     /// Its address.
     pub addr: RemoteAddr,
-    /// Its id from 3.7 on: 0 is the main one.
+    /// Its number from 3.7 on (`PyInterpreterState.id`, in `Include/pystate.h`, 3.8
+    /// `internal/pycore_pystate.h`, 3.9 `pycore_interp.h`, 3.14 `pycore_interp_structs.h`):
+    /// 0 is the main one.
     pub id: Option<i64>,
 }
 
@@ -43,9 +45,11 @@ pub struct PythonThread {
     pub state: RemoteAddr,
     /// The interpreter it belongs to.
     pub interpreter: Interpreter,
-    /// `threading.get_ident()`; the `pthread_t` on Linux.
+    /// `threading.get_ident()` (`PyThreadState.thread_id`, `Include/cpython/pystate.h`, to
+    /// 3.7 `Include/pystate.h`): the `pthread_t` on Linux, an address in the target.
     pub ident: u64,
-    /// The OS thread id from 3.11 on, in the target's own PID namespace.
+    /// The number of the OS thread from 3.11 on (`native_thread_id`, same file), in the
+    /// target's own PID namespace.
     pub native_id: Option<u64>,
 }
 
@@ -234,19 +238,13 @@ mod tests {
     use firefinch_memory::Snapshot;
 
     use super::*;
-    use crate::layout::{Build, ReleaseLevel};
+    use crate::layout::Build;
 
     /// A list of threads that comes back on itself, at its first thread or a
     /// later one, is read once round.
     #[test]
     fn a_loop_of_threads_is_read_once() {
-        let version = Version {
-            major: 3,
-            minor: 11,
-            micro: 0,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        };
+        let version = Version::released(3, 11, 0);
         let layout = Layout::of(version, Build::Release).unwrap();
         let offsets = ThreadLayout::new(&layout).unwrap();
         let runtime = Runtime {

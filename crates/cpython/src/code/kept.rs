@@ -108,20 +108,14 @@ mod tests {
     use crate::code::CodeObject;
     use crate::code::cache::Entry;
     use crate::code::resolved::Proof;
-    use crate::layout::{Build, Layout, ReleaseLevel, Version};
+    use crate::layout::{Build, Layout, Version};
     use crate::runtime::Runtime;
 
     /// A program that goes on making functions: what nobody runs any more is dropped
     /// with its names, what a stack has or has had of late is kept.
     #[test]
     fn what_nobody_runs_is_dropped() {
-        let version = Version {
-            major: 3,
-            minor: 10,
-            micro: 0,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        };
+        let version = Version::released(3, 10, 0);
         let layout = Layout::of(version, Build::Release).unwrap();
         let mut cache = CodeCache::new(&Runtime::for_tests(version, layout)).unwrap();
         let proof = Proof {

@@ -149,13 +149,7 @@ mod tests {
     #[test]
     fn offsets_beyond_their_struct() {
         for row in DEBUG_OFFSETS {
-            let version = Version {
-                major: row.version.0,
-                minor: row.version.1,
-                micro: 0,
-                level: ReleaseLevel::Final,
-                serial: 0,
-            };
+            let version = Version::released(row.version.0, row.version.1, 0);
             let header = DebugOffsetsHeader {
                 version,
                 free_threaded: false,

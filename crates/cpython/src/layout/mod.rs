@@ -178,13 +178,7 @@ mod tests {
     use super::*;
 
     fn version(minor: u8, micro: u8) -> Version {
-        Version {
-            major: 3,
-            minor,
-            micro,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        }
+        Version::released(3, minor, micro)
     }
 
     /// 3.7.4 moved the GIL within the runtime: each patch release gets the row

@@ -29,6 +29,18 @@ pub enum ReleaseLevel {
 }
 
 impl Version {
+    /// The final release with these numbers.
+    #[cfg(test)]
+    pub(crate) const fn released(major: u8, minor: u8, micro: u8) -> Self {
+        Self {
+            major,
+            minor,
+            micro,
+            level: ReleaseLevel::Final,
+            serial: 0,
+        }
+    }
+
     /// Decodes `PY_VERSION_HEX`.
     pub fn from_hex(hex: u32) -> Option<Self> {
         let [major, minor, micro, last] = hex.to_be_bytes();

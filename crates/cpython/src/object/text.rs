@@ -186,7 +186,7 @@ mod tests {
     use firefinch_memory::{Memory, ReadError};
 
     use super::*;
-    use crate::layout::{Build, Layout, ReleaseLevel, Version};
+    use crate::layout::{Build, Layout, Version};
 
     /// Each word is this, wherever it lies.
     struct Uniform(u64, Cell<usize>);
@@ -204,13 +204,7 @@ mod tests {
     /// is no `bytes` is not there.
     #[test]
     fn no_bytes_without_end() {
-        let version = Version {
-            major: 3,
-            minor: 10,
-            micro: 0,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        };
+        let version = Version::released(3, 10, 0);
         let layout = Layout::of(version, Build::Release).unwrap();
         let limit = 64 << 20;
         let memory = Uniform(u64::MAX, Cell::new(0));
@@ -240,13 +234,7 @@ mod tests {
     /// A text at the end of memory whose headers are said to be longer than any is refused.
     #[test]
     fn headers_of_any_size() {
-        let version = Version {
-            major: 3,
-            minor: 13,
-            micro: 0,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        };
+        let version = Version::released(3, 13, 0);
         for size in [0, 8, 40, 57, 0x3f_ffff] {
             let mut layout = Layout::of(version, Build::Release).unwrap();
             layout.set(Field::StrAsciiSize, size);
@@ -259,13 +247,7 @@ mod tests {
     /// A name of any length is cut, and nothing behind that is read.
     #[test]
     fn long_texts_are_cut() {
-        let version = Version {
-            major: 2,
-            minor: 7,
-            micro: 0,
-            level: ReleaseLevel::Final,
-            serial: 0,
-        };
+        let version = Version::released(2, 7, 0);
         let layout = Layout::of(version, Build::Release).unwrap();
         let is_bytes = 1 << Subclass::Bytes as u32;
         let memory = Uniform(is_bytes, Cell::new(0));
