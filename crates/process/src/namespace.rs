@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt;
 
 use crate::procfs::{ProcDir, field};
 use crate::{AccessError, Errno, NsTid, Process, Step, Tid};
@@ -103,45 +102,6 @@ impl Process {
         let mut ids = ThreadIds::default();
         ids.refresh(self)?;
         Ok(ids)
-    }
-
-    /// Whether it counts processes in a PID namespace below ours.
-    ///
-    /// # Errors
-    /// [`AccessError`] if gone.
-    pub fn in_other_pid_namespace(&self) -> Result<bool, AccessError> {
-        Ok(self.ns_pid_depth()? > 1)
-    }
-
-    /// Whether its file systems are mounted in another mount namespace than ours.
-    ///
-    /// # Errors
-    /// [`AccessError`] if not permitted or gone.
-    pub fn in_other_mount_namespace(&self) -> Result<bool, AccessError> {
-        Ok(self.namespace("mnt")? != own_namespace("mnt"))
-    }
-
-    /// Whether its root directory is another than ours: a chroot or a container.
-    ///
-    /// # Errors
-    /// [`AccessError`] if not permitted or gone.
-    pub fn has_other_root(&self) -> Result<bool, AccessError> {
-        let root = self.root().and_then(|root| root.metadata());
-        let root = root.map_err(|e| AccessError::io(self.pid(), Step::ReadLink, &e))?;
-        let own = std::fs::metadata("/");
-        let own = own.map_err(|e| AccessError::io(self.pid(), Step::ReadLink, &e))?;
-        Ok(
-            (root.dev(), root.ino()) != (own.dev(), own.ino())
-                || self.in_other_mount_namespace()?,
-        )
-    }
-
-    /// The inode of a namespace: equal numbers are the same namespace.
-    pub(crate) fn namespace(&self, kind: &str) -> Result<u64, AccessError> {
-        let name = format!("task/{}/ns/{kind}", self.image_task());
-        let link = self.dir().read_link(&name);
-        let link = link.map_err(|e| AccessError::io(self.pid(), Step::ReadLink, &e))?;
-        inode_of(&link.to_string_lossy()).ok_or_else(|| self.bad_status())
     }
 
     /// How many PID namespaces deep it lives, ours counted as one.

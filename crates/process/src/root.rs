@@ -49,7 +49,7 @@ impl Process {
     }
 
     /// A handle on the target's root directory.
-    pub(crate) fn root(&self) -> io::Result<File> {
+    fn root(&self) -> io::Result<File> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let name = format!("task/{}/root", self.image_task());
         self.dir().open_flags(&name, flags)

@@ -176,8 +176,6 @@ fn chroot() {
     command.env("LD_LIBRARY_PATH", library_path(&root));
     let target = Target::run(&mut command);
     let process = target.process();
-    assert!(process.has_other_root().unwrap());
-    assert!(!process.in_other_mount_namespace().unwrap());
     assert_eq!(content(process.open_in_root("/secret").unwrap()), [7; 4096]);
     assert_eq!(content(process.open_in_root("secret").unwrap()), [7; 4096]);
     assert_eq!(
@@ -265,8 +263,6 @@ fn another_mount_namespace() {
     page(&inner.join("file"), 1);
     page(&inner.join("program"), 2);
     let process = target.process();
-    assert!(process.in_other_mount_namespace().unwrap());
-    assert!(process.has_other_root().unwrap());
     let file = process.open_in_root(inner.join("file")).unwrap();
     assert_eq!(content(file), b"inside\n");
     let modules = process.modules().unwrap();
