@@ -177,7 +177,8 @@ pub(crate) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
     check(result)
 }
 
-/// The size of `NT_PRSTATUS` of a 64-bit thread.
+/// The size in bytes of what `NT_PRSTATUS` gives of a 64-bit thread: `struct
+/// user_regs_struct` (arch/x86/include/asm/user_64.h), 216 on x86-64.
 pub const REGISTERS_LEN: usize = size_of::<libc::user_regs_struct>();
 
 /// The general registers of a thread that stands still.

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::vforker::Vforker;
-use common::{Target, assert_untraced, patience, pid_of, send, until};
+use common::{Target, assert_untraced, let_all_go, patience, pid_of, send, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
     Errno, Process, ProcessMemory, RunState, StopFailure, Stopped, Stopper, Thread, Tid, Visit,
@@ -169,7 +169,7 @@ fn short_lived_threads() {
         drop(stopped);
         until("it goes on", || (churned() > now).then_some(()));
     }
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     assert_untraced(&process);
 }
 
@@ -215,7 +215,7 @@ fn killed_while_held() {
     assert!(stopped.is_complete());
     send(&process, Signal::SIGKILL);
     drop(stopped);
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     let status = target.child.wait().unwrap();
     assert_eq!(
         std::os::unix::process::ExitStatusExt::signal(&status),
@@ -245,7 +245,7 @@ fn killed_under_another_parent() {
     assert!(stopped.is_complete());
     send(&process, Signal::SIGKILL);
     drop(stopped);
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     let stderr = target.child.stderr.take().unwrap();
     let mut lines = BufReader::new(stderr).lines();
     let line = lines
@@ -335,7 +335,7 @@ fn exec_between_stops() {
             assert!(stopped.is_complete(), "{stopped:?}");
             memory.image_gone().then_some(())
         });
-        until("all is settled", || (stopper.settle() == 0).then_some(()));
+        let_all_go(&mut stopper);
         assert_untraced(&process);
         target.send("hello");
         assert_eq!(target.line(), "hello");

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use common::vforker::Vforker;
 use common::visits::{spinning, try_visit, visit_running};
-use common::{Target, assert_untraced, may_act_as_root, patience, send, until};
+use common::{Target, assert_untraced, let_all_go, may_act_as_root, patience, send, until};
 use firefinch_memory::Memory;
 use firefinch_process::{
     Errno, Process, ProcessMemory, RunState, StopFailure, Stopper, Thread, Tid,
@@ -227,7 +227,7 @@ fn no_time_to_stop() {
         }
         (late >= 100).then_some(())
     });
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     assert_untraced(&process);
     for index in 0..2 {
         until_it_counts(&target, &memory, index);
@@ -324,7 +324,7 @@ fn killed_during_a_visit() {
     });
     let (registers, _) = seen.expect("the tracer lives");
     assert_eq!(registers, Errno::new(libc::ESRCH));
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     let status = target.child.wait().unwrap();
     assert_eq!(status.signal(), Some(libc::SIGKILL));
     assert_eq!(try_visit(&mut stopper, tids[0]), Err(StopFailure::Gone));
@@ -351,7 +351,7 @@ fn short_lived_threads() {
         until_it_counts(&target, &memory, 63);
     }
     assert!(stops > 0);
-    until("all is settled", || (stopper.settle() == 0).then_some(()));
+    let_all_go(&mut stopper);
     assert_untraced(&process);
 }
 
@@ -372,7 +372,7 @@ fn exec_between_visits() {
             }
             memory.image_gone().then_some(())
         });
-        until("all is settled", || (stopper.settle() == 0).then_some(()));
+        let_all_go(&mut stopper);
         assert_untraced(&process);
         target.send("hello");
         assert_eq!(target.line(), "hello");
@@ -393,7 +393,7 @@ fn killed_between_visits() {
             let mut gone = |tid| try_visit(&mut stopper, tid) == Err(StopFailure::Gone);
             tids.iter().all(|tid| gone(*tid)).then_some(())
         });
-        until("all is settled", || (stopper.settle() == 0).then_some(()));
+        let_all_go(&mut stopper);
         let status = target.child.wait().unwrap();
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         let path = format!("/proc/{}", process.pid());

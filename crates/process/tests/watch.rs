@@ -31,6 +31,15 @@ fn reads(watch: &Watch, index: usize) -> bool {
     }
 }
 
+fn eight_wait_and_one_spins() -> Target {
+    let mut target = Target::start();
+    for _ in 0..8 {
+        target.order("wait");
+    }
+    target.order("spin 1");
+    target
+}
+
 /// While nobody runs, all rests last, and no thread costs more than one call.
 #[test]
 fn still_threads_are_not_looked_at() {
@@ -68,11 +77,7 @@ fn still_threads_are_not_looked_at() {
 /// never taken for one that has not, and the others still are.
 #[test]
 fn a_short_run_is_noticed() {
-    let mut target = Target::start();
-    for _ in 0..8 {
-        target.order("wait");
-    }
-    target.order("spin 1");
+    let mut target = eight_wait_and_one_spins();
     let process = target.process();
     let (mut watch, count) = watch_all(&process);
     let leader = watch.index(process.pid().leader()).unwrap();
@@ -96,11 +101,7 @@ fn a_short_run_is_noticed() {
 /// milliseconds.
 #[test]
 fn a_busy_thread_never_rests() {
-    let mut target = Target::start();
-    for _ in 0..8 {
-        target.order("wait");
-    }
-    target.order("spin 1");
+    let target = eight_wait_and_one_spins();
     let process = target.process();
     let (mut watch, count) = watch_all(&process);
     let tids = process.threads().unwrap();
@@ -123,11 +124,7 @@ fn a_busy_thread_never_rests() {
 /// sees all that happened once it is asked for that.
 #[test]
 fn who_runs() {
-    let mut target = Target::start();
-    for _ in 0..8 {
-        target.order("wait");
-    }
-    target.order("spin 1");
+    let mut target = eight_wait_and_one_spins();
     let process = target.process();
     let (mut watch, count) = watch_all(&process);
     let leader = watch.index(process.pid().leader()).unwrap();

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use firefinch_memory::RemoteAddr;
-use firefinch_process::{Pid, Process};
+use firefinch_process::{Pid, Process, Stopper};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd;
 
@@ -105,6 +105,11 @@ pub(crate) fn assert_untraced(process: &Process) {
             assert!(status.contains("TracerPid:\t0\n"), "{tid} is still traced");
         }
     }
+}
+
+/// Waits until no thread is attached any more, those included that were late.
+pub(crate) fn let_all_go(stopper: &mut Stopper) {
+    until("all is settled", || (stopper.settle() == 0).then_some(()));
 }
 
 /// Sends a signal to the whole process.
