@@ -1,5 +1,12 @@
-use crate::probes::{CAP_SYS_PTRACE, Probes};
-use crate::{Cause, Errno, Pid, Place, Uid};
+mod cause;
+mod probes;
+mod remedy;
+
+use crate::{Errno, Pid, Place, Uid};
+
+pub use cause::Cause;
+use probes::CAP_SYS_PTRACE;
+pub use probes::{Capabilities, OwnFacts, Probes, TargetFacts};
 
 /// What was tried on a process, and what follows from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,9 +103,9 @@ fn cause(probes: &Probes, place: Place) -> Option<Cause> {
 
 #[cfg(test)]
 mod tests {
+    use super::probes::{Capabilities, OwnFacts, TargetFacts};
     use super::*;
     use crate::Gid;
-    use crate::probes::{Capabilities, OwnFacts, TargetFacts};
 
     const EPERM: Result<(), Errno> = Err(Errno::new(libc::EPERM));
     const EACCES: Result<(), Errno> = Err(Errno::new(libc::EACCES));

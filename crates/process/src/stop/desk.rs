@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
+use super::visit::Work;
 use crate::sys::{self, Collect};
-use crate::visit::Work;
 use crate::{StopFailure, Tid};
 
 /// What the tracer is asked to do.

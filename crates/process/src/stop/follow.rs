@@ -1,8 +1,8 @@
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd;
 
-use crate::aside::Aside;
-use crate::known::KnownThreads;
+use super::aside::Aside;
+use super::known::KnownThreads;
 use crate::stat::Stat;
 use crate::{Process, Thread, Tid};
 

@@ -1,3 +1,11 @@
+mod aside;
+mod desk;
+mod follow;
+mod known;
+mod tracees;
+mod tracer;
+mod visit;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -5,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use nix::unistd;
 
-use crate::desk::{Desk, Reply, Request};
-use crate::follow::Follower;
 use crate::list::own_pid;
 use crate::sys;
-use crate::tracer::Tracer;
-use crate::visit::Work;
-use crate::{AccessError, Errno, Pid, Process, Step, Tid, Visit};
+use crate::{AccessError, Errno, Pid, Process, Step, Tid};
+
+use desk::{Desk, Reply, Request};
+use follow::Follower;
+use tracer::Tracer;
+use visit::Work;
+pub use visit::{StoppedThread, Visit};
 
 /// Stops threads of one process for a moment, by ptrace.
 ///

@@ -3,7 +3,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::desk::Desk;
+use super::desk::Desk;
 use crate::procfs::ProcDir;
 use crate::stat::Stat;
 use crate::sys::{self, Collect, WaitEvent};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::desk::{Desk, REAP, Reply, Request, TEND};
-use crate::known::KnownThreads;
+use super::desk::{Desk, REAP, Reply, Request, TEND};
+use super::known::KnownThreads;
+use super::tracees::{Tracee, Tracees};
+use super::visit::Work;
 use crate::sys;
-use crate::tracees::{Tracee, Tracees};
-use crate::visit::Work;
 use crate::{Activity, Process, StopFailure, StoppedThread, Thread, Tid, wake_promptly};
 
 /// Works on requests. Everything attached is let go when its thread ends.

@@ -1,9 +1,13 @@
+mod watched;
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::running::RunningThreads;
-use crate::watched::{Look, Question, Watched};
 use crate::{Activity, Cost, Process, Thread, Tid};
+
+use watched::Watched;
+pub use watched::{Look, Question};
 
 /// Looks at many threads of one process again and again, and at those that did
 /// not run as little as can be.
