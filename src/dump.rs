@@ -147,7 +147,7 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
     let stopped = stopper
         .as_mut()
         .map(|stopper| stop_running(stopper, target));
-    target.lock_holders();
+    target.heed_gil(true);
     // The list is newest first; people look for the main thread at the top.
     let mut reads = Vec::new();
     for index in (0..target.threads().len()).rev() {
@@ -158,16 +158,28 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
             continue;
         };
         let motion = motion(stopped.as_ref(), thread);
-        reads.push((index, motion.map(|motion| target.read(index, motion))));
+        // Asked for each, as what was read of those before may have taken long.
+        target.lock_holders();
+        let holds_lock =
+            (target.threads().get(index)).is_some_and(|thread| target.holds_lock(thread));
+        let read = motion.map(|motion| target.read(index, motion));
+        reads.push((index, holds_lock, read));
     }
     // What follows may ask the target's file system, which may be its own.
     drop(stopped);
-    for (index, read) in reads {
-        let stack = read.map(|read| read.map(|reading| target.stack(reading).into_frames()));
+    for (index, held_lock, read) in reads {
+        let mut holds_lock = held_lock;
+        let stack = read.map(|read| {
+            read.map(|reading| {
+                let stack = target.stack(reading);
+                holds_lock = stack.holds_gil().unwrap_or(held_lock);
+                stack.into_frames()
+            })
+        });
         let Some(thread) = target.threads().get(index) else {
             continue;
         };
-        let _ = writeln!(text, "\n{}", heading(thread, target.holds_lock(thread)));
+        let _ = writeln!(text, "\n{}", heading(thread, holds_lock));
         match stack {
             Err(NotStopped) => text.push_str("    (could not be stopped)\n"),
             Ok(Ok(frames)) if frames.is_empty() => text.push_str("    (no Python frames)\n"),

@@ -133,6 +133,7 @@ impl Member {
             .filter(|_| !self.target.is_native())
             .map(|stopper| stop_running(stopper, &self.target));
         // Who is wanted must be known before; else the stacks may tell for nothing.
+        self.target.heed_gil(options.whom.gil);
         if options.whom.gil {
             self.target.lock_holders();
         } else if !self.target.stacks_tell_gil() {
@@ -219,7 +220,10 @@ impl Member {
     fn wants(&mut self, index: usize, thread: Seen, moment: &mut Moment<'_>) -> bool {
         let whom = moment.options.whom;
         let is_there = thread.activity != Activity::Ended;
-        let passes = is_there && (!whom.gil || thread.holds_gil);
+        // Until it is stopped for its stack a thread may have taken the lock or given it up.
+        // The stack will say: to ask only the holder would miss who has just taken it.
+        let may_hold = self.target.is_native() && thread.runs_python && thread.activity.is_active();
+        let passes = is_there && (!whom.gil || thread.holds_gil || may_hold);
         match moment.options.mode {
             Mode::Wall => passes && (whom.idle || whom.gil || thread.activity.is_active()),
             Mode::Cpu => {
@@ -255,8 +259,23 @@ impl Member {
     /// Enters in the profile what was read of a thread.
     fn sample(&mut self, seen: Seen, read: Result<Reading, Lost>, moment: &mut Moment<'_>) {
         let profile = &mut *moment.profile;
+        let is_native = self.target.is_native();
         let stack = read.map(|reading| (reading.index, self.target.stack(reading)));
+        let told = stack.as_ref().ok().and_then(|(_, stack)| stack.holds_gil());
+        let holds_gil = told.unwrap_or(seen.holds_gil);
+        let is_wanted = !moment.options.whom.gil
+            || match is_native {
+                true => holds_gil,
+                false => seen.holds_gil,
+            };
         match stack {
+            Ok((index, stack)) if !is_wanted => {
+                // The next one tells only what has changed since this one.
+                self.lanes.stack(index, stack, profile);
+                if let (Mode::Cpu, Some(cpu)) = (moment.options.mode, self.lanes.cpu(index)) {
+                    cpu.forgo(profile);
+                }
+            }
             Ok((index, stack)) if stack.is_empty() => {
                 if seen.activity.is_active() {
                     profile.lose(LossReason::NoFrames, 1);
@@ -264,7 +283,6 @@ impl Member {
                 self.lanes.stack(index, stack, profile);
             }
             Ok((index, stack)) => {
-                let holds_gil = stack.holds_gil().unwrap_or(seen.holds_gil);
                 let stack = self.lanes.stack(index, stack, profile);
                 let state = self.lanes.state(index, seen.activity, profile);
                 let process = *self
@@ -290,7 +308,9 @@ impl Member {
                 }
             }
             Err(lost) => {
-                profile.lose(lost.reason(), 1);
+                if is_wanted {
+                    profile.lose(lost.reason(), 1);
+                }
                 self.expect_change();
             }
         }
@@ -312,6 +332,7 @@ struct Moment<'a> {
 struct Seen {
     activity: Activity,
     holds_gil: bool,
+    runs_python: bool,
 }
 
 impl Seen {
@@ -319,6 +340,7 @@ impl Seen {
         Self {
             activity: thread.activity(),
             holds_gil: target.holds_lock(thread),
+            runs_python: thread.python.is_some(),
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firefinch_cpython::{Motion, RawStack, StackError};
+use firefinch_cpython::{Gil, Motion, RawStack, StackError};
 use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_process::{
     AccessError, Activity, Process, ProcessMemory, StopFailure, Stopper, Thread, Visit,
@@ -111,9 +111,11 @@ impl NativeReader {
         let kernel = &mut self.kernel;
         let read = || {
             let kernel = kernel.read(thread);
+            let locks = python.as_ref().map(|python| python.locks_to_read());
             let Some(stacks) = python.and_then(Python::reader) else {
                 return (Vec::new(), kernel);
             };
+            let locks = locks.unwrap_or_default();
             let read = |state: &RemoteAddr| {
                 // Should it wake up meanwhile, what is read must not be
                 // believed for having stood still.
@@ -121,7 +123,9 @@ impl NativeReader {
                 let first = read();
                 (1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read()))
             };
-            (states.iter().map(read).collect(), kernel)
+            let mut stacks: Vec<_> = states.iter().map(read).collect();
+            tell_gil(&mut stacks, states, &locks, memory);
+            (stacks, kernel)
         };
         let (capture, (python, kernel)) = self.native.capture_blocked(thread, read)?;
         Some(Sight {
@@ -138,18 +142,22 @@ impl NativeReader {
         states: &[RemoteAddr],
     ) -> Result<Sight, StopFailure> {
         let mut capture = self.native.capture(thread.tid());
+        let locks = python.as_ref().map(|python| python.locks_to_read());
+        let locks = locks.unwrap_or_default();
         let mut stacks = python.as_mut().and_then(|python| python.lend_reader());
         let memory = Arc::clone(&self.memory);
         let states = states.to_vec();
         // What the tracer works with moves to its thread, and back.
         let work = move |visit: Visit<'_>| {
             let read = visit.map(|stopped| {
-                let read = |memory: &dyn Memory| {
+                let mut read = |memory: &dyn Memory| {
                     let Some(stacks) = &mut stacks else {
                         return Vec::new();
                     };
-                    let read = |state| stacks.read(memory, state, Motion::Stopped);
-                    states.into_iter().map(read).collect()
+                    let read = |state: &RemoteAddr| stacks.read(memory, *state, Motion::Stopped);
+                    let mut stacks: Vec<_> = states.iter().map(read).collect();
+                    tell_gil(&mut stacks, &states, &locks, memory);
+                    stacks
                 };
                 match stopped.registers() {
                     // An empty capture says that it failed.
@@ -180,6 +188,27 @@ impl NativeReader {
                 self.native.recycle(capture);
                 Err(failure)
             }
+        }
+    }
+}
+
+/// Has stacks say whether their threads hold one of the locks, now that these stand still.
+fn tell_gil(
+    stacks: &mut [Result<RawStack, StackError>],
+    states: &[RemoteAddr],
+    locks: &[Gil],
+    memory: &dyn Memory,
+) {
+    if locks.is_empty() {
+        return;
+    }
+    let holders: Vec<_> = locks
+        .iter()
+        .filter_map(|lock| lock.holder(memory))
+        .collect();
+    for (stack, state) in stacks.iter_mut().zip(states) {
+        if let Ok(stack) = stack {
+            stack.holds_gil = Some(holders.contains(state));
         }
     }
 }

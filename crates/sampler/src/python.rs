@@ -30,6 +30,8 @@ pub(crate) struct Python {
     /// The same, each once: interpreters may share one.
     locks: Vec<Gil>,
     pub(crate) holders: Vec<RemoteAddr>,
+    /// Whether it matters who held a lock at the moment of a stack.
+    gil_matters: bool,
     /// When that was found out, where it is not asked at every look.
     held_at: Option<Duration>,
     /// The list heads when the threads were listed: a new thread or
@@ -64,6 +66,7 @@ impl Python {
             gils: HashMap::new(),
             locks: Vec::new(),
             holders: Vec::new(),
+            gil_matters: false,
             held_at: None,
             heads: ListHeads::default(),
             names_read: None,
@@ -195,6 +198,20 @@ impl Python {
         self.holders.clear();
         for lock in &self.locks {
             self.holders.extend(lock.holder(memory));
+        }
+    }
+
+    /// Whether it matters who held a lock at the moment of a stack.
+    pub(crate) fn heed_gil(&mut self, matters: bool) {
+        self.gil_matters = matters;
+    }
+
+    /// The locks to be read with a stack, if that matters: a moment later somebody
+    /// else may hold them. What thread states say of it is not read at each look.
+    pub(crate) fn locks_to_read(&self) -> Vec<Gil> {
+        match self.gil_matters {
+            true => self.locks.clone(),
+            false => Vec::new(),
         }
     }
 

@@ -13,6 +13,14 @@ impl Target {
         python.is_some_and(|python| python.stacks_tell_gil)
     }
 
+    /// Says whether it matters who held a lock at the very moment of a stack. Native
+    /// stacks then tell, for which their threads stand still a little longer.
+    pub fn heed_gil(&mut self, matters: bool) {
+        if let Some(python) = &mut self.python {
+            python.heed_gil(matters);
+        }
+    }
+
     /// The same as [`lock_holders`](Self::lock_holders), unless that was found out
     /// less than a millisecond before: at `time`, of a clock that only goes on.
     pub(crate) fn lock_holders_lately(&mut self, time: Duration) {

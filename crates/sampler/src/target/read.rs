@@ -25,6 +25,9 @@ impl Target {
         let rest = self.threads.rest(index);
         let kept = self.threads.get_mut(index);
         let kept = kept.is_some_and(|thread| rest.is_some() && thread.stack.rest == rest);
+        // Of one that is stopped now that was found out before: it may have run since.
+        let rest = rest.filter(|_| motion != Motion::Stopped);
+        let kept = kept && motion != Motion::Stopped;
         let unchanged = if kept {
             // Proved by the rest that it was read in.
             usize::MAX

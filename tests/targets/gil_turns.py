@@ -1,0 +1,41 @@
+"""A thread that holds the GIL for a moment and gives it up for another, again and again.
+
+It computes in `within` and hashes a buffer in `outside`, each for some 0.05 ms; C gives
+the GIL up for the latter. The main thread waits in read() in `main`.
+"""
+import hashlib
+import os
+import threading
+
+import groundtruth
+
+BUFFER = b"\0" * (100 << 10)
+
+
+def outside(buffer):
+    return hashlib.sha256(buffer)
+
+
+def within(x):
+    for _ in range(1000):
+        x = (x * 31 + 7) % 1000003
+    return x
+
+
+def turns():
+    while True:
+        within(1)
+        outside(BUFFER)
+
+
+def main():
+    groundtruth.limit_life()
+    thread = threading.Thread(target=turns, name="turns")
+    thread.daemon = True
+    thread.start()
+    groundtruth.announce({})
+    os._exit(len(os.read(0, 1)))
+
+
+if __name__ == "__main__":
+    main()
