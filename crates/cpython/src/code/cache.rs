@@ -247,6 +247,7 @@ impl CodeCache {
                 // Not begun yet.
                 Err(_) => Ok(Some(code.first_line)),
             },
+            Position::AnyCall => Ok(None),
             Position::Instruction(instruction, copy) => {
                 let own = frame
                     .code

@@ -40,6 +40,8 @@ pub enum Position {
     /// The address of the instruction, and which copy of the bytecode it is in
     /// (0 is the code object's own).
     Instruction(RemoteAddr, u32),
+    /// At one of several calls of the callee, and which of them is not known.
+    AnyCall,
 }
 
 /// A thread's stack, newest frame first.

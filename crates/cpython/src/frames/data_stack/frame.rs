@@ -277,7 +277,7 @@ impl Shape {
             }
             // Copies of the bytecode are elsewhere.
             Position::Instruction(..) => true,
-            Position::Offset(_) => false,
+            Position::Offset(_) | Position::AnyCall => false,
         }
     }
 }

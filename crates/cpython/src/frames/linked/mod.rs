@@ -147,8 +147,11 @@ impl Linked {
         if !is_whole {
             return None;
         }
+        if self.chain.stood() && !self.contexts.is_empty() {
+            self.contexts.meet(&seen);
+        }
         let mut settled = seen.clone();
-        let known = self.settle(memory, &mut settled) || {
+        let known = self.settle(memory, &mut settled) == 0 || {
             // To look again until a stack can be told would show what can be.
             self.prove(memory, &seen, proofs);
             self.prove_rows(memory, &seen, proofs);
@@ -165,16 +168,19 @@ impl Linked {
     /// of the caller's function.
     fn join(&mut self, memory: &dyn Memory, proofs: &mut usize) -> Option<Vec<Seen>> {
         let mut callers = self.chain.executing();
-        let raw = callers.clone();
+        let mut raw = callers.clone();
         if !self.is_root(memory, callers.last()?) {
             return None;
         }
         self.contexts.meet(&raw);
-        if !self.settle(memory, &mut callers) {
+        let from = self.settle(memory, &mut callers);
+        if from > 0 {
             self.habits.count(&raw);
             self.prove(memory, &raw, proofs);
             self.prove_rows(memory, &callers, proofs);
-            return None;
+            // What is older stands for longer, and was executing all the same.
+            raw.drain(..from);
+            callers.drain(..from);
         }
         if let Some(joined) = self.on_executing(memory, &raw, &callers) {
             return Some(joined);
@@ -199,7 +205,9 @@ impl Linked {
                     return None;
                 }
                 let callee = *callee;
-                seen.frame.position = self.place(memory, &seen, &callee)?;
+                let place = self.place(memory, &seen, &callee);
+                let place = place.or_else(|| self.linked_from(memory, &seen, &callee));
+                seen.frame.position = place?;
             }
             newest.push(seen);
             let same = |other: &Seen| {
@@ -323,30 +331,31 @@ impl Linked {
                 }
                 *left -= 1;
                 let row = chain.get(index - 1..index + 2);
-                if let Some(row) = row.and_then(|row| row.try_into().ok())
-                    && self.chain.stands(memory, row)
-                {
-                    self.contexts.prove(row);
+                if let Some(row) = row.and_then(|row| row.try_into().ok()) {
+                    let stands = self.chain.stands(memory, row);
+                    self.contexts.prove(row, stands);
                 }
             }
         }
     }
 
-    /// Makes every caller stand where it called from; `false` if that is not
-    /// known of one of them.
-    fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
-        let mut settled = true;
+    /// Makes every caller stand where it called from. The newest frame below which that
+    /// is known of all.
+    fn settle(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> usize {
+        let mut from = 0;
         for index in 1..chain.len() {
             let (callee, caller) = (chain[index - 1], chain[index]);
             if !self.habits.believes(&call(&caller.frame, &callee.frame)) {
                 match self.place(memory, &caller, &callee) {
                     Some(position) => chain[index].frame.position = position,
-                    None => settled = false,
+                    None => from = index,
                 }
             }
-            settled &= !self.is_odd(chain, index);
+            if self.is_odd(chain, index) {
+                from = index;
+            }
         }
-        settled
+        from
     }
 
     /// Whether the frame at `index` is one that calls what it is given, and does not call
@@ -366,7 +375,9 @@ impl Linked {
     /// that function's, whenever it was copied, and what has it as `f_back` was
     /// called by it. So are trace functions, `__del__` and signal handlers, which
     /// run where their caller stands, and what is too brief to be met in a call.
-    /// Callers of other methods stand at the last place that can have called them.
+    /// Callers of other methods stand at the last place that can have called them. Of a
+    /// function that calls another by name in several places it is known that it has
+    /// called it, if not from which.
     fn link(&mut self, memory: &dyn Memory, chain: &mut [Seen]) -> bool {
         for index in 1..chain.len() {
             let (callee, caller) = (chain[index - 1], chain[index]);
@@ -393,11 +404,16 @@ impl Linked {
     ) -> Option<Position> {
         let code = self.program.code(memory, caller.frame.code)?;
         let to = self.program.code(memory, callee.frame.code)?;
-        let mut named = code.surely_calls_to(callee.frame.code, &to);
+        if code
+            .surely_calls_to(callee.frame.code, &to)
+            .next()
+            .is_some()
+        {
+            return self.is_reliable(callee).then_some(Position::AnyCall);
+        }
         let known = self.habits.places(caller.frame.code, callee.frame.code);
         // Whoever resumes a generator is not in its frame once it has yielded.
-        let is_linked = named.next().is_none()
-            && known.is_empty()
+        let is_linked = known.is_empty()
             && !to.is_generator()
             && self.chain.is_kept(&caller.frame)
             && self.is_reliable(callee);
@@ -422,7 +438,7 @@ impl Linked {
         let places = self.habits.places(caller.code, callee.code).iter();
         let places = places.filter_map(|position| match position {
             Position::Offset(offset) => u32::try_from(*offset).ok(),
-            Position::Instruction(..) => None,
+            Position::Instruction(..) | Position::AnyCall => None,
         });
         places.collect()
     }
@@ -532,7 +548,7 @@ impl Linked {
 fn offset(frame: &RawFrame) -> Option<u32> {
     match frame.position {
         Position::Offset(offset) => u32::try_from(offset).ok(),
-        Position::Instruction(..) => None,
+        Position::Instruction(..) | Position::AnyCall => None,
     }
 }
 

@@ -166,7 +166,7 @@ fn call_at(index: u64) -> u64 {
 fn places(stack: &RawStack) -> Vec<(u64, u64)> {
     let place = |position| match position {
         Position::Offset(offset) => u64::try_from(offset).unwrap(),
-        Position::Instruction(..) => panic!("{position:?}"),
+        Position::Instruction(..) | Position::AnyCall => panic!("{position:?}"),
     };
     let frames = stack.frames.iter();
     frames
@@ -286,6 +286,78 @@ fn an_ambiguous_caller_is_not_guessed() {
     memory.write(memory.moves_to(main, 0).0, call_at(1) + 3);
     let stack = places(&memory.read_stack().unwrap());
     assert_eq!(stack[1], (code, call_at(1)));
+}
+
+/// A function that has called another by name, and has gone on to where it may have done so
+/// from several places, is shown as its caller all the same, without a line.
+#[test]
+fn a_caller_that_may_have_called_from_several_places_has_no_line() {
+    let memory = Moving::new();
+    let mut bytecode = calls(&[0, 0]);
+    let end = u8::try_from(bytecode.len()).unwrap() + 3;
+    bytecode.extend([op::JUMP_ABSOLUTE, end, 0, op::NOP]);
+    let code = memory.code("main", &bytecode, &["f"]);
+    let callee = memory.code("f", &calls(&[]), &[]);
+    let main = memory.frame(code, 0, call_at(0));
+    let newest = memory.frame(callee, main, 0);
+    let (at, value) = memory.newest(newest);
+    memory.write(at, value);
+    let mut linked = Linked::new(&memory.layout).unwrap();
+    let mut read = || linked.read(&memory, RemoteAddr::new(THREAD), Motion::Running);
+    // Until the callee's frame is known to be kept for it.
+    for _ in 0..16 {
+        let expected = [(callee, 0), (code, call_at(0))];
+        assert_eq!(places(&read().unwrap()), expected);
+    }
+    for (at, value) in [memory.released(newest), memory.moves_to(main, end.into())] {
+        memory.write(at, value);
+    }
+    let stack = read().unwrap();
+    let seen = |index: usize| (stack.frames[index].code.get(), stack.frames[index].position);
+    assert_eq!(
+        [seen(0), seen(1)],
+        [(callee, Position::Offset(0)), (code, Position::AnyCall)]
+    );
+    assert_eq!(stack.frames.len(), 2);
+}
+
+/// Where what was executing when it was copied has another caller than it can have, that
+/// caller is shown as it stands, at the same look: it was executing as well, and to look
+/// again would show what can be told.
+#[test]
+fn what_was_executing_is_cut_where_it_is_torn() {
+    let memory = Moving::new();
+    let main = memory.code("main", &calls(&[0, 1]), &["f", "h"]);
+    let f = memory.code("f", &calls(&[0]), &["f"]);
+    let h = memory.code("h", &calls(&[]), &[]);
+    let g = memory.code("g", &calls(&[]), &[]);
+    let oldest = memory.frame(main, 0, call_at(1));
+    let stays = memory.frame(f, oldest, call_at(0));
+    let brief = memory.frame(h, oldest, 0);
+    let given_back = memory.frame(g, 0, 0);
+    let newest = memory.frame(g, given_back, 0);
+    let set = |changes: &[(u64, u64)]| {
+        for (at, value) in changes {
+            memory.write(*at, *value);
+        }
+    };
+    let mut linked = Linked::new(&memory.layout).unwrap();
+    let mut read = || linked.read(&memory, RemoteAddr::new(THREAD), Motion::Running);
+    // All are met, each where it can be.
+    set(&[memory.newest(brief)]);
+    assert_eq!(places(&read().unwrap()), [(h, 0), (main, call_at(1))]);
+    set(&[memory.newest(stays), memory.moves_to(oldest, call_at(0))]);
+    let expected = [(f, call_at(0)), (main, call_at(0))];
+    assert_eq!(places(&read().unwrap()), expected);
+    // After a chain that cannot be told all of them are copied at once.
+    set(&[
+        memory.newest(newest),
+        memory.released(newest),
+        memory.released(given_back),
+    ]);
+    read().unwrap();
+    set(&[(brief + memory.offset(Field::FrameBack), stays)]);
+    assert_eq!(places(&read().unwrap()), expected);
 }
 
 /// Loops are told off against what 3.10 keeps for them from the oldest, one more or less at the newest end being as it is for a moment.
