@@ -39,18 +39,21 @@
 mod chain;
 mod contexts;
 mod habits;
+mod join;
+mod place;
+mod proofs;
 #[cfg(test)]
 mod tests;
 
 use firefinch_memory::{Memory, RemoteAddr};
 
 use super::c_frames::{CFrame, CFrames};
-use super::program::{Code, Program};
-use super::{Motion, Position, RawFrame, RawLoop, RawStack, StackError};
+use super::program::Program;
+use super::{Motion, RawFrame, RawLoop, RawStack, StackError};
 use crate::layout::{Layout, MissingField};
-use chain::{Chain, Order, Seen};
+use chain::{Chain, Seen};
 use contexts::Contexts;
-use habits::{Habits, Judgement, call};
+use habits::{Habits, call};
 
 /// Reads stacks that are chains of frame objects.
 #[derive(Debug)]
@@ -66,11 +69,8 @@ pub(super) struct Linked {
 
 /// How often a chain that moves is read again.
 const LOOKS: usize = 16;
-/// Frames that have returned between the first of a copy and its last.
-const MAX_RETURNED: usize = 4;
-/// How often calls alone are looked at for one sample, and how often each.
+/// How often calls alone are looked at for one sample.
 const PROOFS: usize = 32;
-const TRIES: usize = 8;
 /// Turns of an empty loop, each some tens of nanoseconds.
 const MAX_PAUSE: u64 = 256;
 
@@ -161,100 +161,6 @@ impl Linked {
         known.then_some(settled)
     }
 
-    /// Puts the newest frames of the last look, whose callers it could not tell, on those that
-    /// were executing when they were copied, where one of these is known to call
-    /// the oldest of them and stands there or has just come from there. To
-    /// look again would show what can be told. In a recursion it may be another frame
-    /// of the caller's function.
-    fn join(&mut self, memory: &dyn Memory, proofs: &mut usize) -> Option<Vec<Seen>> {
-        let mut callers = self.chain.executing();
-        let mut raw = callers.clone();
-        if !self.is_root(memory, callers.last()?) {
-            return None;
-        }
-        self.contexts.meet(&raw);
-        let from = self.settle(memory, &mut callers);
-        if from > 0 {
-            self.habits.count(&raw);
-            self.prove(memory, &raw, proofs);
-            self.prove_rows(memory, &callers, proofs);
-            // What is older stands for longer, and was executing all the same.
-            raw.drain(..from);
-            callers.drain(..from);
-        }
-        if let Some(joined) = self.on_executing(memory, &raw, &callers) {
-            return Some(joined);
-        }
-        // They were executing a moment later than the newest was, unless that and all its
-        // callers were as well: then only the calls are not known yet.
-        let moved = !self.chain.stood();
-        (moved && self.chain.is_whole()).then_some(callers)
-    }
-
-    fn on_executing(
-        &mut self,
-        memory: &dyn Memory,
-        raw: &[Seen],
-        settled: &[Seen],
-    ) -> Option<Vec<Seen>> {
-        let mut newest: Vec<Seen> = Vec::new();
-        for index in 0..MAX_RETURNED {
-            let mut seen = *self.chain.walked().get(index)?;
-            if let Some(callee) = newest.last() {
-                if !self.is_reliable(callee) {
-                    return None;
-                }
-                let callee = *callee;
-                let place = self.place(memory, &seen, &callee);
-                let place = place.or_else(|| self.linked_from(memory, &seen, &callee));
-                seen.frame.position = place?;
-            }
-            newest.push(seen);
-            let same = |other: &Seen| {
-                other.frame.addr == seen.frame.addr && other.frame.code == seen.frame.code
-            };
-            if let Some(at) = raw.iter().position(same) {
-                let seam = newest.len();
-                newest.extend(settled.iter().skip(at + 1));
-                let is_odd = (1..=seam).any(|index| self.is_odd(&newest, index));
-                return (!is_odd).then_some(newest);
-            }
-            let found = raw.iter().enumerate().find_map(|(at, caller)| {
-                let position = self.known_from(memory, caller, &seen)?;
-                let mut callers = vec![seen];
-                callers.extend(settled.iter().skip(at));
-                callers.get_mut(1)?.frame.position = position;
-                (!self.is_odd(&callers, 1)).then_some(callers)
-            });
-            if let Some(callers) = found {
-                newest.pop();
-                newest.extend(callers);
-                return Some(newest);
-            }
-        }
-        None
-    }
-
-    /// From where `caller`, which may be another frame of its function, has called `callee`,
-    /// if that was seen and it is there or was a moment ago.
-    fn known_from(
-        &mut self,
-        memory: &dyn Memory,
-        caller: &Seen,
-        callee: &Seen,
-    ) -> Option<Position> {
-        let (caller, callee) = (caller.frame, callee.frame);
-        let code = self.program.code(memory, caller.code)?;
-        let at = offset(&caller)?;
-        let mut places = self.known_places(&caller, &callee);
-        places.sort_unstable();
-        if places.contains(&at) {
-            return Some(caller.position);
-        }
-        let place = code.came_straight_from(&places, at)?;
-        i32::try_from(place).ok().map(Position::Offset)
-    }
-
     /// Each frame is run by a loop of its own, generators' too.
     fn stack(
         &mut self,
@@ -287,56 +193,6 @@ impl Linked {
     fn is_root(&mut self, memory: &dyn Memory, oldest: &Seen) -> bool {
         let code = self.program.code(memory, oldest.frame.code);
         oldest.lives && code.is_none_or(|code| !code.is_generator())
-    }
-
-    /// Looks at nothing but the two frames of each call that is not known.
-    fn prove(&mut self, memory: &dyn Memory, chain: &[Seen], left: &mut usize) {
-        for pair in chain.windows(2) {
-            let (callee, caller) = (&pair[0], &pair[1]);
-            for turn in 0..TRIES {
-                let is_known = self.habits.believes(&call(&caller.frame, &callee.frame))
-                    || self.place(memory, caller, callee).is_some();
-                if is_known || *left == 0 {
-                    break;
-                }
-                *left -= 1;
-                let order = match turn % 2 {
-                    0 => Order::Same,
-                    _ => Order::Reversed,
-                };
-                let (caller, callee) = (caller.frame.addr, callee.frame.addr);
-                let seen = self.chain.observe(memory, caller, callee, order);
-                if let Some(seen) = seen {
-                    let code = self.program.code(memory, seen.caller.code);
-                    let to = self.program.code(memory, seen.callee.code);
-                    let at = offset(&seen.caller);
-                    let is_quiet = code.as_ref().zip(at);
-                    let is_quiet = is_quiet.is_some_and(|(code, at)| code.is_quiet(at));
-                    let never = code.zip(to).zip(at);
-                    let never = never.is_some_and(|((code, to), at)| code.never_operates(at, &to));
-                    if !never {
-                        self.habits.observe(&seen, order, is_quiet);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The same for rows of three that are odd.
-    fn prove_rows(&mut self, memory: &dyn Memory, chain: &[Seen], left: &mut usize) {
-        for index in 1..chain.len() {
-            for _ in 0..TRIES {
-                if *left == 0 || !self.is_odd(chain, index) {
-                    break;
-                }
-                *left -= 1;
-                let row = chain.get(index - 1..index + 2);
-                if let Some(row) = row.and_then(|row| row.try_into().ok()) {
-                    let stands = self.chain.stands(memory, row);
-                    self.contexts.prove(row, stands);
-                }
-            }
-        }
     }
 
     /// Makes every caller stand where it called from. The newest frame below which that
@@ -395,143 +251,6 @@ impl Linked {
         true
     }
 
-    /// Where a caller is shown of which it is not known from where it has called.
-    fn linked_from(
-        &mut self,
-        memory: &dyn Memory,
-        caller: &Seen,
-        callee: &Seen,
-    ) -> Option<Position> {
-        let code = self.program.code(memory, caller.frame.code)?;
-        let to = self.program.code(memory, callee.frame.code)?;
-        if code
-            .surely_calls_to(callee.frame.code, &to)
-            .next()
-            .is_some()
-        {
-            return self.is_reliable(callee).then_some(Position::AnyCall);
-        }
-        let known = self.habits.places(caller.frame.code, callee.frame.code);
-        // Whoever resumes a generator is not in its frame once it has yielded.
-        let is_linked = known.is_empty()
-            && !to.is_generator()
-            && self.chain.is_kept(&caller.frame)
-            && self.is_reliable(callee);
-        if !is_linked {
-            return None;
-        }
-        let operators = self.operators(&code, &to);
-        let offset = offset(&caller.frame);
-        let place = offset.filter(|offset| !operators.contains(offset));
-        let place = place.and_then(|offset| {
-            let passed = operators.partition_point(|place| *place < offset);
-            // What comes behind was passed in the turn of a loop before.
-            let last = operators.get(..passed)?.last();
-            last.or(operators.last()).copied()
-        });
-        let place = place.and_then(|place| i32::try_from(place).ok());
-        Some(place.map_or(caller.frame.position, Position::Offset))
-    }
-
-    /// Where the caller is believed to call the callee.
-    fn known_places(&self, caller: &RawFrame, callee: &RawFrame) -> Vec<u32> {
-        let places = self.habits.places(caller.code, callee.code).iter();
-        let places = places.filter_map(|position| match position {
-            Position::Offset(offset) => u32::try_from(*offset).ok(),
-            Position::Instruction(..) | Position::AnyCall => None,
-        });
-        places.collect()
-    }
-
-    /// Where `code` may call `to`, if that is a method that operators call, in
-    /// ascending order.
-    fn operators(&self, code: &Code, to: &Code) -> Vec<u32> {
-        let is_other = |at| code.calls_surely(at) && self.program.calls_python(code, at);
-        let mut operators = code.operates_on(to, is_other);
-        operators.sort_unstable();
-        operators
-    }
-
-    /// Whether a frame still has the caller that it had when it ran: one on the free list
-    /// is linked to another there.
-    fn is_reliable(&self, seen: &Seen) -> bool {
-        seen.lives || self.chain.is_kept(&seen.frame)
-    }
-
-    /// From where `caller` has called `callee`.
-    fn place(&mut self, memory: &dyn Memory, caller: &Seen, callee: &Seen) -> Option<Position> {
-        let this = call(&caller.frame, &callee.frame);
-        let code = self.program.code(memory, caller.frame.code)?;
-        let to = self.program.code(memory, callee.frame.code)?;
-        let offset = offset(&caller.frame);
-        if let Some(offset) = offset {
-            let is_named = code.calls_by_name(offset, callee.frame.code, &to);
-            if is_named && code.calls_surely(offset) {
-                self.habits.believe_named(this);
-                return Some(caller.frame.position);
-            }
-            if is_named || code.consumes(offset, callee.frame.code, &to) {
-                self.habits.believe(this);
-                return Some(caller.frame.position);
-            }
-        }
-        let mut places: Vec<u32> = code.surely_calls_to(callee.frame.code, &to).collect();
-        let is_named = !places.is_empty();
-        let never_operates = offset.is_some_and(|offset| code.never_operates(offset, &to));
-        let moved_on = offset.is_none_or(|offset| {
-            let calls_other = || self.program.calls_python(&code, offset);
-            never_operates
-                || code.is_quiet(offset)
-                || is_named && code.never_calls(offset, &to)
-                || code.calls_surely(offset) && calls_other()
-        });
-        if !is_named && !never_operates && self.habits.is_intruder(callee.frame.code) {
-            // One that is over may have left its caller somewhere else by now.
-            let mut places = self.known_places(&caller.frame, &callee.frame);
-            let place = match callee.lives {
-                true => None,
-                false => code.came_from(&mut places, offset),
-            };
-            let place = place.and_then(|place| i32::try_from(place).ok());
-            return Some(place.map_or(caller.frame.position, Position::Offset));
-        }
-        let is_sure = self.chain.is_kept(&caller.frame) && self.is_reliable(callee);
-        if !is_named && moved_on && is_sure {
-            let mut operators = self.operators(&code, &to);
-            if let Some(place) = code.came_from(&mut operators, offset) {
-                return i32::try_from(place).ok().map(Position::Offset);
-            }
-        }
-        if !moved_on {
-            self.habits.watch(&this);
-            match self.habits.judge(&this) {
-                // Where a frame serves one function after another, what was its
-                // caller's may be somebody else's by now.
-                Judgement::Made
-                    if !is_named
-                        && (self.chain.is_kept(&caller.frame) || self.habits.is_usual(&this)) =>
-                {
-                    self.habits.believe(this);
-                    return Some(caller.frame.position);
-                }
-                Judgement::Torn => {}
-                Judgement::Made | Judgement::Open => return None,
-            }
-        }
-        places.extend(self.known_places(&caller.frame, &callee.frame));
-        if places.is_empty() {
-            places.extend(code.calls_to(callee.frame.code, &to));
-        }
-        let place = match self.is_reliable(callee) {
-            true => code.came_from(&mut places, offset),
-            false => {
-                places.sort_unstable();
-                code.came_straight_from(&places, offset?)
-            }
-        }?;
-        i32::try_from(place).ok().map(Position::Offset)
-    }
-
     /// Passes up to some microseconds, never the same time twice in a row.
     fn pause(&mut self) {
         // xorshift (Marsaglia 2003): any sequence that keeps no step will do.
@@ -541,14 +260,6 @@ impl Linked {
         for _ in 0..self.random % MAX_PAUSE {
             std::hint::spin_loop();
         }
-    }
-}
-
-/// Where in its bytecode a frame stands, once it has begun.
-fn offset(frame: &RawFrame) -> Option<u32> {
-    match frame.position {
-        Position::Offset(offset) => u32::try_from(offset).ok(),
-        Position::Instruction(..) | Position::AnyCall => None,
     }
 }
 
