@@ -24,9 +24,13 @@
 //!   called by few instructions, generator expressions by the call behind the one that
 //!   made them: these are places as named calls are.
 //!
+//! What calls another function by name in several places, and has gone on to where each of
+//! them may lead, is its caller whichever it was: it is shown without a line.
+//!
 //! The newest frames of a chain that cannot be settled so are put on what was executing
 //! when it was copied, if that is known to call them (`join`). Where that cannot be told
-//! either, what was executing is shown alone: that is a moment of the thread as well, some
+//! either, what was executing is shown alone, without what is newer than the first call in
+//! it that cannot be: that is a moment of the thread as well, some
 //! microseconds later, and to look again would show what stands still. So one call copies
 //! all frames that the thread has used lately, and not those of the last look only: of
 //! what has begun meanwhile nothing else tells the callers. It does so while chains cannot
