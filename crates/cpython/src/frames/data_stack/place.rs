@@ -31,6 +31,10 @@ pub(super) enum Whereabouts {
     Before,
 }
 
+/// Of the newest frames so many may have been called while one piece was copied. What
+/// more lie on are there for longer than that.
+const JUST_CALLED: usize = 2;
+
 impl DataStack {
     /// Whether every call of a stack is known, and so its caller's place.
     pub(super) fn knows_all(&self, known: &Known, frames: &[RawFrame]) -> bool {
@@ -67,7 +71,7 @@ impl DataStack {
             // One that stands where it pushes no frame has gone on as well.
             let moved = chain.has_moved(index)
                 || (chain.is_inlined(index) && self.cannot_push(memory, known, caller, &callee));
-            let is_before = || self.look.is_before(caller.addr, callee.addr);
+            let is_before = || index < JUST_CALLED && self.look.is_before(caller.addr, callee.addr);
             let caller_is = match moved {
                 false => Whereabouts::Standing,
                 true if chain.is_alive(index) && is_before() => Whereabouts::Before,
