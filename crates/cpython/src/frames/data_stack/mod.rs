@@ -271,6 +271,7 @@ impl DataStack {
             if seen.speed == Speed::HeldUp {
                 continue;
             }
+            let seen = self.in_loop(memory, known, seen);
             match self.stack_of(memory, thread, known, seen) {
                 Ok(stack) => {
                     known.believed.clone_from(&stack.frames);
@@ -281,6 +282,32 @@ impl DataStack {
             }
         }
         Err(failure)
+    }
+
+    /// What a look showed, with the frame that a loop ran before it ended. In 3.12 the
+    /// last one of each loop is the frame that leads to its caller, so that whoever has
+    /// asked which loop is the newest, and then where it is, finds that one if it has
+    /// ended in between. Shown like that, what brief loops run would be their callers'.
+    fn in_loop(&mut self, memory: &dyn Memory, known: &mut Known, seen: Seen) -> Seen {
+        let Some(through) = seen.through.filter(|_| !seen.current.is_null()) else {
+            return seen;
+        };
+        let before = self.look.again(through, CELL);
+        let before = before.and_then(|bytes| Bytes(bytes).ptr(0));
+        let Some(before) = before.filter(|before| *before != seen.current) else {
+            return seen;
+        };
+        let leads_out = self.decode(memory, known, seen, seen.current);
+        if !leads_out.is_ok_and(|decoded| decoded.internal) || !known.is_in_chunk(before) {
+            return seen;
+        }
+        match self.decode(memory, known, seen, before) {
+            Ok(decoded) if !decoded.internal => Seen {
+                current: before,
+                ..seen
+            },
+            _ => seen,
+        }
     }
 
     /// Whether what a look showed as the current frame may be one. To 3.12 each
@@ -325,6 +352,8 @@ impl DataStack {
         loop {
             turn += 1;
             self.plan.clear();
+            self.plan.extend(known.cells.plan_before());
+            let before = self.plan.len();
             // The current frame first, and the newest frames right behind it.
             self.plan.push((start, span));
             self.plan.extend(known.cells.plan());
@@ -349,7 +378,7 @@ impl DataStack {
             };
             // Last, so that what it vouches for was copied before.
             self.plan.extend(counter.map(|at| (at, COUNTER_BYTES)));
-            let filled = self.look.take(memory, &self.plan);
+            let filled = self.look.take_twice(memory, &self.plan, 0..before);
             if filled < self.plan.len() {
                 known.forget();
             }
@@ -366,7 +395,7 @@ impl DataStack {
                 late = through.is_some_and(|at| self.look.slice(at, CELL).is_none());
                 current = self.current(memory, known, &entry);
             }
-            let before = known.owner;
+            let owner_before = known.owner;
             if !is_owner_fresh {
                 if self.look.slice(owner_at, owner_span).is_none() {
                     self.look.add(memory, owner_at, owner_span)?;
@@ -377,7 +406,7 @@ impl DataStack {
                 known.owner_at = Some(now);
             }
             let owner = known.owner;
-            let moved = owner.interpreter != before.interpreter;
+            let moved = owner.interpreter != owner_before.interpreter;
             let replan = match current {
                 Some(current) if current.is_null() => false,
                 Some(_) if filled < self.plan.len() => {
