@@ -98,7 +98,7 @@ fn shares() {
 
 /// A program that scans text in loops and parses it by very short calls has the
 /// shares that it measures of itself: what stands still is not preferred to what
-/// moves. To 3.10 the parser has 3 to 9 points less, and had 40 less where only the frames
+/// moves. To 3.10 the parser has 0 to 3 points less, and had 40 less where only the frames
 /// of the last look were copied at once.
 #[test]
 fn phases() {

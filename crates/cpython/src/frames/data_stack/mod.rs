@@ -10,7 +10,8 @@
 //! # Why a stack read from a moving thread is true
 //! One call copies `current_frame`, the data stack, its newest frames first, and the
 //! frames outside it, where they were last time ([`Look`]). To 3.12 each evaluation
-//! loop keeps its own current frame, all of which are copied together ([`cells`]).
+//! loop keeps its own current frame, all of which are copied together ([`cells`]), and
+//! where loops come and go once more before that.
 //! Each piece is nearly a moment in time,
 //! but the pieces are 0.4 to 0.8 µs apart, in which a fast program calls and
 //! returns several times. (What of the thread state says no more than whose the
