@@ -114,8 +114,9 @@ impl DataStack {
             }
         };
         // Its own loop has pushed the callee, which not every instruction does.
-        let can_call =
-            between.is_some() || !self.cannot_push(memory, known, &caller.frame, &callee.frame);
+        let can_call = between.is_some()
+            || !callee.shares_loop()
+            || !self.cannot_push(memory, known, &caller.frame, &callee.frame);
         let can_call = can_call && !self.resumes_another(memory, &caller.frame, &callee.frame);
         (leads && can_call).then_some((caller.frame, callee.frame))
     }
