@@ -36,7 +36,6 @@ fn gil_holder_only() {
 /// before: one that gives it up every 0.1 ms is hardly seen where it does without.
 #[test]
 fn at_the_moment_of_the_stack() {
-    // The hashes of 2.7 are its own, which keep the GIL, where it finds no OpenSSL of its days.
     let releases = |python: &Interpreter| !python.free_threaded && python.name != "2.7";
     for_every_that("record-gil-turns", releases, |python| {
         let target = Target::start(python, "gil_turns.py").settled();
