@@ -79,14 +79,22 @@ fn below_their_callers() {
             let is_native = work.threads.is_some() && lost.contains("not stopped);");
             assert!(lost.is_empty() || is_native, "{run:#?}");
             assert!(percentage(&run, "rooted") >= ROOTED, "{run:#?}");
-            assert!(percentage(&run, "merged whole") >= ROOTED, "{run:#?}");
+            // Samples whose thread did not get to where it stops in time have their Python
+            // frames alone, and the summary says so.
+            let alone = number_before(&run, " without native frames: not stopped");
+            let share = 100.0 * alone / number_before(&run, " samples");
+            assert!(share < 2.0, "{run:#?}");
+            let whole = percentage(&run, "merged whole");
+            assert!(whole + share >= ROOTED, "{run:#?}");
             for (mark, callers) in work.marks {
                 let found = callers_of(mark, &merged);
                 let expected = callers.iter().map(|caller| (*caller).to_owned());
                 assert_eq!(found, expected.collect(), "{mark}: {run:#?}");
             }
             for (frames, _) in &merged.stacks {
-                check_between(&work, frames);
+                if alone == 0.0 || !frames.iter().all(|frame| is_python(frame)) {
+                    check_between(&work, frames);
+                }
                 if !frames.iter().any(|frame| is_python(frame)) {
                     let of = work.threads.expect("Python frames in each stack");
                     assert!(frames.iter().any(|frame| frame.contains(of)), "{frames:?}");
@@ -94,6 +102,15 @@ fn below_their_callers() {
             }
         }
     });
+}
+
+/// The number that the summary has before these words; 0 if it has not got them.
+fn number_before(run: &Run, words: &str) -> f64 {
+    let Some((before, _)) = run.stderr.split_once(words) else {
+        return 0.0;
+    };
+    let number = before.rsplit(['(', ' ']).next().unwrap().replace(',', "");
+    number.parse().unwrap()
 }
 
 fn start(python: &Interpreter, work: &Work) -> Target {
