@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, WaitTimeoutResult};
 use std::time::{Duration, Instant};
 
+use super::arrival::Arrival;
 use super::visit::Work;
 use crate::sys::{self, Collect};
 use crate::{StopFailure, Tid};
@@ -45,6 +46,18 @@ pub(crate) struct Desk {
     answered: AtomicBool,
     /// The tracer waits for a thread to stop, with no end to it but a signal.
     waits: AtomicBool,
+    /// Whether the thread runs that is to be visited.
+    pub(crate) arrival: Arrival,
+}
+
+/// What is done by whoever waits for a reply.
+pub(crate) trait Waiting {
+    /// Again and again, while the reply is looked for without sleeping.
+    fn look(&mut self);
+
+    /// When it takes longer than it should: at the deadline, and once in a while before
+    /// and after that.
+    fn overdue(&mut self);
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +101,7 @@ impl Desk {
             changed: Condvar::new(),
             answered: AtomicBool::new(false),
             waits: AtomicBool::new(false),
+            arrival: Arrival::default(),
         }
     }
 
@@ -103,14 +117,13 @@ impl Desk {
     /// tracer would wait for each other for ever.
     ///
     /// `spin` says that the tracer can work while we look for its reply without
-    /// sleeping. `overdue` is called when it takes longer than it should: at
-    /// the deadline, and once in a while before and after that.
+    /// sleeping.
     pub(crate) fn ask(
         &self,
         request: Request,
         deadline: Instant,
         spin: bool,
-        mut overdue: impl FnMut(),
+        waiting: &mut impl Waiting,
     ) -> Option<Reply> {
         let mut state = self.lock();
         if state.busy || state.end {
@@ -118,14 +131,17 @@ impl Desk {
         }
         state.busy = true;
         state.request = Some(request);
+        self.arrival.begin(spin);
         self.answered.store(false, Ordering::Relaxed);
         self.changed.notify_all();
         if spin {
             drop(state);
             let give_up = Instant::now() + SPIN;
             while !self.answered.load(Ordering::Acquire) && Instant::now() < give_up {
+                waiting.look();
                 std::hint::spin_loop();
             }
+            self.arrival.leave();
             state = self.lock();
         }
         let give_up = deadline + GRACE;
@@ -147,7 +163,7 @@ impl Desk {
                     state.given_up = true;
                     return None;
                 }
-                overdue();
+                waiting.overdue();
             }
         }
     }

@@ -4,7 +4,7 @@ use nix::unistd;
 use super::aside::Aside;
 use super::known::KnownThreads;
 use crate::stat::Stat;
-use crate::{Process, Thread, Tid};
+use crate::{Activity, Process, Thread, Tid};
 
 /// Has the tracer run where the thread runs that it is to stop.
 ///
@@ -52,6 +52,12 @@ impl Follower {
             None => self.leave(),
         }
         self.aside.make_room(self.at);
+    }
+
+    /// Whether the thread runs, or would if it had a CPU.
+    pub(crate) fn runs(&mut self, tid: Tid) -> bool {
+        let activity = self.known.ask(tid, Thread::activity);
+        activity == Ok(Activity::Running)
     }
 
     /// Whether the tracer is where we are not, so that it can work while we do.

@@ -1,3 +1,4 @@
+mod arrival;
 mod aside;
 mod desk;
 mod follow;
@@ -17,7 +18,7 @@ use crate::list::own_pid;
 use crate::sys;
 use crate::{AccessError, Errno, Pid, Process, Step, Tid};
 
-use desk::{Desk, Reply, Request};
+use desk::{Desk, Reply, Request, Waiting};
 use follow::Follower;
 use tracer::Tracer;
 use visit::Work;
@@ -129,8 +130,9 @@ impl Stopper {
     /// work returns is had once the thread runs again.
     ///
     /// A thread that waits is not interrupted. That is found out just before
-    /// the interrupt, which comes some 3 µs later: whoever begins to wait in
-    /// those may still see EINTR. Should it end in those, another thread that is
+    /// the interrupt, by us where we run on another CPU than the tracer and else
+    /// by the tracer. The interrupt comes some 3 µs later: whoever begins to wait in
+    /// those may still see EINTR, but not while the tracer has its CPU. Should it end in those, another thread that is
     /// given its number is stopped in its place: what the work returns is believed
     /// only if the [`Thread`](crate::Thread) can still be asked afterwards.
     ///
@@ -177,15 +179,45 @@ impl Stopper {
     }
 
     fn ask(&mut self, request: Request, deadline: Instant) -> Option<Reply> {
-        let (desk, tracer) = (&self.desk, self.tracer);
         let spin = self.follower.is_elsewhere();
-        let overdue = || {
-            self.follower.leave();
-            if desk.tracer_waits() {
-                sys::nudge(tracer);
-            }
+        let tid = match request {
+            Request::Visit { tid, .. } => Some(tid),
+            _ => None,
         };
-        desk.ask(request, deadline, spin, overdue)
+        let mut asker = Asker {
+            desk: &self.desk,
+            tracer: self.tracer,
+            follower: &mut self.follower,
+            tid,
+        };
+        self.desk.ask(request, deadline, spin, &mut asker)
+    }
+}
+
+/// Who waits for what the tracer was asked to do.
+struct Asker<'a> {
+    desk: &'a Desk,
+    tracer: unistd::Pid,
+    follower: &'a mut Follower,
+    /// The thread that is to be visited.
+    tid: Option<Tid>,
+}
+
+impl Waiting for Asker<'_> {
+    fn look(&mut self) {
+        if let Some(tid) = self.tid
+            && self.desk.arrival.is_due()
+        {
+            let runs = self.follower.runs(tid);
+            self.desk.arrival.tell(runs);
+        }
+    }
+
+    fn overdue(&mut self) {
+        self.follower.leave();
+        if self.desk.tracer_waits() {
+            sys::nudge(self.tracer);
+        }
     }
 }
 

@@ -36,6 +36,9 @@ impl Tracer {
         let mut state = desk.lock();
         while !state.end {
             if let Some(request) = state.request.take() {
+                if matches!(request, Request::Visit { .. }) {
+                    desk.arrival.arrive();
+                }
                 drop(state);
                 let reply = self.work(request);
                 state = desk.lock();
@@ -106,6 +109,9 @@ impl Tracer {
     }
 
     fn begin_unless_it_waits(&mut self, tid: Tid) -> Tracee {
+        if self.desk.arrival.runs() {
+            return self.tracees.attach(tid);
+        }
         match self.known.ask(tid, Thread::activity) {
             // Of one that has ended there is no stack, nor a pointer to it.
             Ok(Activity::Waiting(call)) if !(call.sp.is_null() && self.tracees.is_dead(tid)) => {}
