@@ -6,6 +6,7 @@
 //! what is missed and lost, and fills a profile.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod attach;
 mod clock;
 mod cpu_time;
@@ -37,6 +38,7 @@ mod target;
 mod thread;
 mod threads;
 mod tree;
+mod within;
 
 pub use attach::{AttachError, Candidates, Stacks};
 pub use clock::{Tick, own_cpu_time};

@@ -1,16 +1,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use firefinch_cpython::{Gil, Motion, RawStack, StackError};
+use firefinch_cpython::{Motion, RawStack, StackError};
 use firefinch_memory::{Memory, RemoteAddr};
 use firefinch_process::{
-    AccessError, Activity, Process, ProcessMemory, StopFailure, Stopper, Thread, Visit,
+    AccessError, Activity, Process, ProcessMemory, StopFailure, Stopper, Thread, Tid, Visit,
 };
+use hashbrown::HashMap;
 
+use crate::ahead::Ahead;
 use crate::kernel::KernelStacks;
 use crate::native::{Capture, Library, Native, NativePlace};
 use crate::python::Python;
 use crate::target::ATTEMPTS;
+use crate::within::{Within, tell_gil};
 
 /// Reads native stacks, and the Python stacks in them at the same moment.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub(crate) struct NativeReader {
     memory: Arc<ProcessMemory>,
     stopper: Stopper,
     patience: Duration,
+    /// What to copy of each thread ahead.
+    ahead: HashMap<Tid, Ahead>,
+    /// For those copies.
+    buffer: Vec<u8>,
     pub(crate) kernel: KernelStacks,
 }
 
@@ -37,6 +44,9 @@ pub(crate) struct Sight {
 /// to get one first. A recording has other things to do meanwhile.
 const DEADLINE: Duration = Duration::from_millis(20);
 
+/// Threads of which that is kept.
+const MAX_AHEAD: usize = 4096;
+
 /// How often a thread is tried that blocks and wakes up under our eyes.
 const WAKES: usize = 4;
 
@@ -52,6 +62,8 @@ impl NativeReader {
             memory: Arc::clone(memory),
             stopper: Stopper::new(process)?,
             patience: DEADLINE,
+            ahead: HashMap::new(),
+            buffer: Vec::new(),
             kernel: KernelStacks::default(),
         })
     }
@@ -124,7 +136,9 @@ impl NativeReader {
                 (1..ATTEMPTS).fold(first, |result, _| result.or_else(|_| read()))
             };
             let mut stacks: Vec<_> = states.iter().map(read).collect();
-            tell_gil(&mut stacks, states, &locks, memory);
+            let holders = locks.iter().filter_map(|lock| lock.holder(memory));
+            let holders: Vec<_> = holders.collect();
+            tell_gil(&mut stacks, states, &locks, &holders);
             (stacks, kernel)
         };
         let (capture, (python, kernel)) = self.native.capture_blocked(thread, read)?;
@@ -141,44 +155,53 @@ impl NativeReader {
         mut python: Option<&mut Python>,
         states: &[RemoteAddr],
     ) -> Result<Sight, StopFailure> {
-        let mut capture = self.native.capture(thread.tid());
+        let tid = thread.tid();
+        let mut capture = self.native.capture(tid);
         let locks = python.as_ref().map(|python| python.locks_to_read());
-        let locks = locks.unwrap_or_default();
-        let mut stacks = python.as_mut().and_then(|python| python.lend_reader());
+        let stacks = python.as_mut().and_then(|python| python.lend_reader());
+        let mut ahead = self.ahead.remove(&tid).unwrap_or_default();
+        ahead.swap(&mut self.buffer);
+        let mut within = Within::new(stacks, states, locks.unwrap_or_default(), ahead);
+        let copies = within.plan();
         let memory = Arc::clone(&self.memory);
-        let states = states.to_vec();
         // What the tracer works with moves to its thread, and back.
         let work = move |visit: Visit<'_>| {
             let read = visit.map(|stopped| {
                 let mut read = |memory: &dyn Memory| {
-                    let Some(stacks) = &mut stacks else {
-                        return Vec::new();
-                    };
-                    let read = |state: &RemoteAddr| stacks.read(memory, *state, Motion::Stopped);
-                    let mut stacks: Vec<_> = states.iter().map(read).collect();
-                    tell_gil(&mut stacks, &states, &locks, memory);
-                    stacks
+                    if copies {
+                        within.copy(memory);
+                        return None;
+                    }
+                    Some(within.read(memory))
                 };
-                match stopped.registers() {
+                let stacks = match stopped.registers() {
                     // An empty capture says that it failed.
                     Ok(registers) => capture.fill_stopped_with(&registers, &*memory, read).1,
                     Err(_) => read(&*memory),
-                }
+                };
+                stacks.or_else(|| within.read_rest(&*memory, &capture))
             });
-            (capture, stacks, read)
+            (capture, within, read)
         };
         let deadline = Instant::now() + self.patience;
-        let done = self.stopper.visit(thread.tid(), deadline, work);
-        let Some((capture, stacks, read)) = done else {
+        let done = self.stopper.visit(tid, deadline, work);
+        let Some((capture, mut within, read)) = done else {
             return Err(StopFailure::TimedOut);
         };
+        let memory = &*self.memory;
+        let read = read.map(|stacks| stacks.or_else(|| within.read_copied(memory, &capture)));
+        let (stacks, mut ahead) = within.into_parts(&capture);
         if let (Some(python), Some(stacks)) = (python, stacks) {
             python.give_back(stacks);
         }
+        ahead.swap(&mut self.buffer);
+        self.keep(tid, ahead);
         // Only if the thread is still there was it this one that stood still, and not
         // another that has been given its number.
         let there = thread.activity().map_err(|_| StopFailure::Gone);
-        match read.and_then(|python| there.map(|_| python)) {
+        let read = read.and_then(|python| there.map(|_| python));
+        // What was not copied after all is read the next time, while it stands still.
+        match read.and_then(|python| python.ok_or(StopFailure::Waits)) {
             Ok(python) => Ok(Sight {
                 capture,
                 python,
@@ -190,25 +213,11 @@ impl NativeReader {
             }
         }
     }
-}
 
-/// Has stacks say whether their threads hold one of the locks, now that these stand still.
-fn tell_gil(
-    stacks: &mut [Result<RawStack, StackError>],
-    states: &[RemoteAddr],
-    locks: &[Gil],
-    memory: &dyn Memory,
-) {
-    if locks.is_empty() {
-        return;
-    }
-    let holders: Vec<_> = locks
-        .iter()
-        .filter_map(|lock| lock.holder(memory))
-        .collect();
-    for (stack, state) in stacks.iter_mut().zip(states) {
-        if let Ok(stack) = stack {
-            stack.holds_gil = Some(holders.contains(state));
+    fn keep(&mut self, tid: Tid, ahead: Ahead) {
+        if self.ahead.len() >= MAX_AHEAD {
+            self.ahead.clear();
         }
+        self.ahead.insert(tid, ahead);
     }
 }

@@ -10,6 +10,7 @@ mod data_stack;
 mod edges;
 mod linked;
 mod program;
+mod reach;
 
 use std::fmt;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::layout::MissingField;
 use crate::runtime::Runtime;
 use data_stack::DataStack;
 use linked::Linked;
+pub use reach::Reach;
 
 /// One frame as it stands in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +179,10 @@ pub enum Motion {
 
 /// Reads stacks of one kind of interpreter.
 #[derive(Debug)]
-pub struct StackReader(Kind);
+pub struct StackReader {
+    kind: Kind,
+    reach: Option<Reach>,
+}
 
 #[derive(Debug)]
 enum Kind {
@@ -192,17 +197,26 @@ impl StackReader {
     /// [`MissingField`] if the layout lacks what its shape of stack needs.
     pub fn new(runtime: &Runtime) -> Result<Self, MissingField> {
         let layout = &runtime.layout;
-        Ok(Self(match Linked::new(layout) {
-            Ok(linked) => Kind::Linked(Box::new(linked)),
-            Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
-        }))
+        Ok(Self {
+            kind: match Linked::new(layout) {
+                Ok(linked) => Kind::Linked(Box::new(linked)),
+                Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
+            },
+            reach: Reach::new(layout),
+        })
+    }
+
+    /// How to tell whether all that a stack is made of has been copied; `None` where that
+    /// takes as long as to read it.
+    pub fn reach(&self) -> Option<Reach> {
+        self.reach
     }
 
     /// Makes it tell which loops run the frames. That takes one call more for
     /// each stack in 3.10 and 3.11, where frames do not lead to their loops.
     #[must_use]
     pub fn with_loops(mut self) -> Self {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Linked(linked) => linked.tell_loops(),
             Kind::DataStack(data_stack) => data_stack.tell_loops(),
         }
@@ -211,7 +225,7 @@ impl StackReader {
 
     /// Whether its stacks say who holds the interpreter's lock.
     pub fn tells_gil(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Linked(_) => false,
             Kind::DataStack(data_stack) => data_stack.tells_gil(),
         }
@@ -227,7 +241,7 @@ impl StackReader {
         thread: RemoteAddr,
         motion: Motion,
     ) -> Result<RawStack, StackError> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Linked(linked) => linked.read(memory, thread, motion),
             Kind::DataStack(data_stack) => data_stack.read(memory, thread, motion),
         }

@@ -131,10 +131,11 @@ impl Stopper {
     ///
     /// A thread that waits is not interrupted. That is found out just before
     /// the interrupt, by us where we run on another CPU than the tracer and else
-    /// by the tracer. The interrupt comes some 3 µs later: whoever begins to wait in
-    /// those may still see EINTR, but not while the tracer has its CPU. Should it end in those, another thread that is
-    /// given its number is stopped in its place: what the work returns is believed
-    /// only if the [`Thread`](crate::Thread) can still be asked afterwards.
+    /// by the tracer. The interrupt comes some 5 µs later: whoever begins to wait in
+    /// those may still see EINTR, but cannot while the tracer has its CPU. Should it end
+    /// in those, another thread that is given its number is stopped in its place: what
+    /// the work returns is believed only if the [`Thread`](crate::Thread) can still be
+    /// asked afterwards.
     ///
     /// The work is done by the tracer itself, so that the stop does not last
     /// longer for handing over between two of our threads. It owns what it

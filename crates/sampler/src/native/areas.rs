@@ -21,6 +21,12 @@ pub(super) struct Area {
 const MAX_GROWTH: u64 = 1 << 30;
 
 impl Area {
+    #[cfg(test)]
+    pub(super) fn fixed(start: RemoteAddr, end: RemoteAddr) -> Self {
+        let grows = false;
+        Self { start, end, grows }
+    }
+
     /// The lowest address that may belong to it.
     pub(super) fn lowest(&self) -> RemoteAddr {
         match self.grows {

@@ -92,6 +92,9 @@ pub(super) const MAX_COPY: u64 = 4 << 20;
 /// V ABI of x86_64 (3.2.2). Unwind information may refer to it.
 const RED_ZONE: u64 = 128;
 
+/// Further below what is in use is not taken for the same stack.
+const MAX_UNUSED: u64 = 1 << 20;
+
 const PAGE: u64 = 4096;
 
 impl Capture {
@@ -108,6 +111,31 @@ impl Capture {
             expected,
             content: None,
             buffer,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn empty() -> Self {
+        let tid = Tid::new(1).expect("positive");
+        Self::new(tid, &Arc::default(), None, Vec::new())
+    }
+
+    /// These bytes of a stack, of which the area begins before them.
+    #[cfg(test)]
+    pub(crate) fn holding(before: u64, start: RemoteAddr, bytes: &[u8]) -> Self {
+        let begin = RemoteAddr::new(start.get() - before);
+        let area = Area::fixed(begin, start.offset(bytes.len() as u64));
+        let content = Content {
+            pc: InstructionPointer::new(RemoteAddr::NULL),
+            registers: Registers::new(),
+            start,
+            len: bytes.len(),
+            area: Some(area),
+        };
+        Self {
+            content: Some(content),
+            buffer: bytes.to_vec(),
+            ..Self::empty()
         }
     }
 
@@ -280,6 +308,25 @@ impl Capture {
         (end, self.buffer.get_mut(there..end).unwrap_or_default())
     }
 
+    /// The bytes of the stack at `addr`, if so many are copied.
+    pub(crate) fn copied(&self, addr: RemoteAddr, len: usize) -> Option<&[u8]> {
+        let (_, copy) = self.content()?;
+        let skip = usize::try_from(addr.checked_sub(copy.start)?).ok()?;
+        copy.bytes.get(skip..skip.checked_add(len)?)
+    }
+
+    /// How many of so many bytes at `addr` lie below what the thread has in use of its
+    /// stack, if the others are copied: what was there when more was in use leads nowhere.
+    pub(crate) fn unused(&self, addr: RemoteAddr, len: usize) -> Option<usize> {
+        let (content, copy) = self.content()?;
+        let below = copy.start.checked_sub(addr).filter(|below| *below > 0)?;
+        let area = content.area?;
+        let is_stack = below < MAX_UNUSED && addr >= area.lowest();
+        let unused = usize::try_from(below).ok()?.min(len);
+        let rest = self.copied(copy.start, len - unused);
+        (is_stack && rest.is_some()).then_some(unused)
+    }
+
     pub(super) fn content(&self) -> Option<(&Content, StackCopy<'_>)> {
         let content = self.content.as_ref()?;
         let copy = StackCopy {
@@ -309,6 +356,32 @@ impl std::error::Error for CaptureError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is copied of a stack is found, and how much of a piece lies below that in the same area, if the rest is copied.
+    #[test]
+    fn copied_and_below() {
+        let at = RemoteAddr::new;
+        let bytes: Vec<u8> = (0..64).collect();
+        let capture = Capture::holding(0x100, at(0x7100), &bytes);
+        assert_eq!(capture.copied(at(0x7108), 4), Some(&[8, 9, 10, 11][..]));
+        assert_eq!(capture.copied(at(0x7100), 64), Some(&bytes[..]));
+        for (addr, len) in [(0x70ff, 2), (0x713f, 2), (0x7140, 1), (0x7000, 8)] {
+            assert_eq!(capture.copied(at(addr), len), None, "{addr:#x}");
+        }
+        for (addr, len, expected) in [
+            (0x7000, 16, Some(16)),
+            (0x70f0, 16, Some(16)),
+            (0x70f0, 24, Some(16)),
+            (0x70f0, 80, Some(16)),
+            (0x70f0, 81, None),
+            (0x6ff0, 16, None),
+            (0x7100, 8, None),
+            (0x7140, 8, None),
+        ] {
+            assert_eq!(capture.unused(at(addr), len), expected, "{addr:#x} {len}");
+        }
+        assert_eq!(Capture::empty().unused(at(0x7000), 8), None);
+    }
 
     /// A thread's stack ends at the highest root seen in its area, and where none was, at the area's end until there is one.
     #[test]
