@@ -151,6 +151,8 @@ pub(crate) struct Copied<'a> {
     /// What was copied, and the machine stack, if any was.
     copies: Option<(&'a Ahead, &'a Capture)>,
     stands: bool,
+    /// Whether what is short is noted as well.
+    minds_short: Cell<bool>,
     asked: RefCell<Vec<Piece>>,
     missed: Cell<bool>,
 }
@@ -165,6 +167,7 @@ impl<'a> Copied<'a> {
             memory,
             copies,
             stands: true,
+            minds_short: Cell::new(false),
             asked: RefCell::default(),
             missed: Cell::new(false),
         }
@@ -179,6 +182,11 @@ impl<'a> Copied<'a> {
             stands: false,
             ..Self::standing(memory, Some((ahead, stack)))
         }
+    }
+
+    /// What is asked for from now on is wanted each time, however short.
+    pub(crate) fn mind_short(&self) {
+        self.minds_short.set(true);
     }
 
     /// Whether the thread stands still.
@@ -231,7 +239,7 @@ impl<'a> Copied<'a> {
 impl Memory for Copied<'_> {
     fn read(&self, addr: RemoteAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         let len = buf.len();
-        if len > SHORT {
+        if len > SHORT || self.minds_short.get() {
             self.note(addr, len);
         }
         if self.fill(&mut Range { addr, buf }) {
@@ -399,7 +407,9 @@ mod tests {
         assert!(standing.read(CODE, &mut [0; SHORT + 1]).is_ok());
         assert_eq!(standing.read_u64(FRAMES), Ok(0x0909_0909_0909_0909));
         assert_eq!(read(&standing, STATE, 32), 1);
-        let asked = vec![(CODE, SHORT + 1), (STATE, 32)];
+        standing.mind_short();
+        assert_eq!(standing.read_u32(CODE), Ok(0x0303_0303));
+        let asked = vec![(CODE, SHORT + 1), (STATE, 32), (CODE, 4)];
         assert_eq!(standing.asked(), (asked, true));
     }
     /// Where frames were looked for below what was in use of the stack there were none: it is as it is now, and what was in use as it was.

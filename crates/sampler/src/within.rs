@@ -73,7 +73,11 @@ impl Within {
     pub(crate) fn read_rest(&mut self, memory: &dyn Memory, capture: &Capture) -> Option<Stacks> {
         if self.is_copied(capture) {
             self.ahead.suffices();
-            self.find_holders(memory);
+            if !self.locks.is_empty() {
+                let copied = Copied::standing(memory, Some((&self.ahead, capture)));
+                self.holders = holders(&self.locks, &copied);
+                self.asked.extend(copied.asked().0);
+            }
             return None;
         }
         self.ahead.falls_short();
@@ -115,18 +119,20 @@ impl Within {
         let read = |state: &RemoteAddr| reader.read(&memory, *state, Motion::Stopped);
         let mut stacks: Stacks = self.states.iter().map(read).collect();
         if memory.is_standing() {
-            self.find_holders(&memory);
+            self.holders = holders(&self.locks, &memory);
         }
         tell_gil(&mut stacks, &self.states, &self.locks, &self.holders);
         let (asked, is_whole) = memory.asked();
         self.asked.extend(asked);
         (stacks, is_whole)
     }
+}
 
-    fn find_holders(&mut self, memory: &dyn Memory) {
-        let holders = self.locks.iter().filter_map(|lock| lock.holder(memory));
-        self.holders = holders.collect();
-    }
+/// The thread states that hold the locks now, which are copied ahead the next time.
+fn holders(locks: &[Gil], memory: &Copied<'_>) -> Vec<RemoteAddr> {
+    memory.mind_short();
+    let holders = locks.iter().filter_map(|lock| lock.holder(memory));
+    holders.collect()
 }
 
 /// Has stacks say whether their threads hold one of the locks.
