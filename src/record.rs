@@ -261,12 +261,14 @@ impl Job<'_> {
         };
         eprintln!(
             "{per_sample}{} reads of {} bytes of memory, {} looks at threads; \
-             as before: {} of stacks, {} of frames; {} code objects decoded; slowest tick {}",
+             as before: {} of stacks, {} of frames; {} looks waited for a stack; \
+             {} code objects decoded; slowest tick {}",
             cost.calls,
             cost.bytes,
             looks.calls,
             percentage(reuse.same_stacks, reuse.stacks),
             percentage(reuse.same_frames, reuse.frames),
+            reuse.deferred,
             sums.decoded,
             milliseconds(recorder.slowest_tick()),
         );

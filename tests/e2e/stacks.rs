@@ -185,6 +185,37 @@ fn deep() {
     });
 }
 
+/// Where C and generators lie in the middle of such stacks, too, what is at their end has
+/// its share: looks whose stack is gone count for the next one of the same frame. Shown by
+/// what had come instead, a tenth to a quarter of all was that of the caller further down.
+#[test]
+fn deep_mixed() {
+    // In repeated runs 0 to 5 points.
+    const POINTS: f64 = 0.08;
+    for_every_that("stacks-deep-mixed", is_new, |python| {
+        let mut apart = Vec::new();
+        for _ in 0..3 {
+            let _alone = alone();
+            let recorded = |how: &[&str]| recorded_of(python, "oracle_deep.py", "mixed", how);
+            let (_, seen, run) = recorded(&[]);
+            assert_few_lost(seen.total(), &run, FEW);
+            let (_, stopped, _) = recorded(&["--blocking"]);
+            let ends = |collapsed: &Collapsed| {
+                let ends = |frame: &String| function(frame) == "turn_mixed";
+                let ended = collapsed.count(|frames| frames.last().is_some_and(ends));
+                ended as f64 / collapsed.total() as f64
+            };
+            let (seen_share, share) = (ends(&seen), ends(&stopped));
+            let chance = 4.0 * (share / seen.total() as f64).sqrt();
+            if (seen_share - share).abs() <= POINTS + chance {
+                return;
+            }
+            apart.push((seen_share, share));
+        }
+        panic!("shares of what is at the end, without and with stops: {apart:?}");
+    });
+}
+
 /// The share of the stacks that have this function at this depth.
 fn shares_by_depth(collapsed: &Collapsed) -> BTreeMap<(usize, String), f64> {
     let mut shares = BTreeMap::new();

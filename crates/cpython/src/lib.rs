@@ -24,8 +24,8 @@ mod thread_id;
 pub use code::{CodeCache, CodeError, CodeObject, Place, Resolved};
 pub use find::{FindError, FoundBy, Image, ImageFiles, ReadSeek, find};
 pub use frames::{
-    CodeCounter, MAX_FRAMES, Motion, Position, RawFrame, RawLoop, RawStack, Reach, StackError,
-    StackReader,
+    CodeCounter, Leaf, MAX_FRAMES, Motion, Position, RawFrame, RawLoop, RawStack, Reach,
+    StackError, StackReader,
 };
 pub use gil::Gil;
 pub use layout::{Build, DebugOffsetsError, Field, Layout, MissingField, ReleaseLevel, Version};

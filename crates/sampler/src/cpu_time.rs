@@ -1,4 +1,6 @@
-use firefinch_profile::{Profile, Sample, ThreadState};
+use firefinch_profile::Profile;
+
+use crate::deferred::{Deferred, Look};
 
 /// The processor time of one thread, shared out among its samples.
 ///
@@ -18,7 +20,7 @@ pub(crate) struct CpuTime {
     /// What no sample has got yet.
     owed_ns: u64,
     /// The looks since the figure last advanced, and the one at which it did.
-    waiting: Vec<Sample>,
+    waiting: Vec<Look>,
 }
 
 /// More looks than are taken between two scheduler ticks.
@@ -35,31 +37,29 @@ impl CpuTime {
     /// Whether a look at a thread that waits is of use: it has used time since
     /// the last one, or waits since then.
     pub(crate) fn wants(&self) -> bool {
-        self.owed_ns > 0 || self.waiting.last().is_some_and(runs)
+        self.owed_ns > 0 || self.waiting.last().is_some_and(Look::runs)
     }
 
     /// Drops the time since the last look: this one is not wanted.
-    pub(crate) fn forgo(&mut self, profile: &mut Profile) {
+    pub(crate) fn forgo(&mut self, deferred: &mut Deferred, profile: &mut Profile) {
         self.owed_ns = 0;
-        self.flush(profile);
+        self.flush(deferred, profile);
     }
 
     /// Takes a look into account; its weight is found here.
-    pub(crate) fn add(&mut self, sample: Sample, profile: &mut Profile) {
+    pub(crate) fn add(&mut self, mut look: Look, deferred: &mut Deferred, profile: &mut Profile) {
         // The figure of a thread that waits is up to date: nothing is to come.
-        if self.waiting.len() >= MOST || (self.owed_ns == 0 && !runs(&sample)) {
-            self.flush(profile);
+        if self.waiting.len() >= MOST || (self.owed_ns == 0 && !look.runs()) {
+            self.flush(deferred, profile);
         }
-        self.waiting.push(Sample {
-            weight_ns: 0,
-            ..sample
-        });
+        *look.weight_ns() = 0;
+        self.waiting.push(look);
         if self.owed_ns == 0 {
             return;
         }
         self.share_out();
         let present = self.waiting.pop();
-        self.flush(profile);
+        self.flush(deferred, profile);
         self.waiting.extend(present);
     }
 
@@ -71,7 +71,7 @@ impl CpuTime {
             let weight_ns = u64::try_from(owed).unwrap_or(u64::MAX);
             self.waiting
                 .iter_mut()
-                .for_each(|s| s.weight_ns = weight_ns);
+                .for_each(|look| *look.weight_ns() = weight_ns);
             return;
         }
         let upto =
@@ -81,28 +81,24 @@ impl CpuTime {
             let Some([before, after]) = self.waiting.get_mut(gap..gap + 2) else {
                 return;
             };
-            let first = match (runs(before), runs(after)) {
+            let first = match (before.runs(), after.runs()) {
                 (true, true) => part / 2,
                 (true, false) => part,
                 (false, _) => 0,
             };
-            before.weight_ns += first;
-            after.weight_ns += part - first;
+            *before.weight_ns() += first;
+            *after.weight_ns() += part - first;
         }
     }
 
     /// Hands over what waits; looks that got no time are none.
-    pub(crate) fn flush(&mut self, profile: &mut Profile) {
-        for sample in self.waiting.drain(..) {
-            if sample.weight_ns > 0 {
-                profile.add_sample(sample);
+    pub(crate) fn flush(&mut self, deferred: &mut Deferred, profile: &mut Profile) {
+        for mut look in self.waiting.drain(..) {
+            if *look.weight_ns() > 0 {
+                deferred.take(look, profile);
             }
         }
     }
-}
-
-fn runs(sample: &Sample) -> bool {
-    matches!(sample.state, ThreadState::Running | ThreadState::Unknown)
 }
 
 #[cfg(test)]
@@ -110,7 +106,12 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::SystemTime;
 
-    use firefinch_profile::{Frame, FrameKind, Meta, Process, StackId, Thread, ThreadId};
+    use firefinch_profile::{
+        Frame, FrameKind, Meta, Process, Sample, StackId, Thread, ThreadId, ThreadState,
+    };
+
+    use firefinch_cpython::Leaf;
+    use firefinch_memory::RemoteAddr;
 
     use super::*;
 
@@ -119,6 +120,7 @@ mod tests {
         thread: ThreadId,
         stacks: Vec<StackId>,
         cpu: CpuTime,
+        deferred: Deferred,
         time_ns: u64,
     }
 
@@ -144,6 +146,7 @@ mod tests {
             thread,
             stacks: stacks.to_vec(),
             cpu: CpuTime::default(),
+            deferred: Deferred::default(),
             time_ns: 0,
         }
     }
@@ -160,12 +163,13 @@ mod tests {
                 state,
                 holds_gil: false,
             };
-            self.cpu.add(sample, &mut self.profile);
+            let look = Look::Sample(sample);
+            self.cpu.add(look, &mut self.deferred, &mut self.profile);
         }
 
         /// The time of each stack.
         fn sums(&mut self) -> Vec<u64> {
-            self.cpu.flush(&mut self.profile);
+            self.cpu.flush(&mut self.deferred, &mut self.profile);
             let of = |stack: &StackId| {
                 let runs = self.profile.runs(self.thread).iter();
                 runs.filter(|r| r.stack == *stack)
@@ -213,6 +217,33 @@ mod tests {
         assert_eq!(f.sums(), [400 + 800, 1_600, 800 + 400]);
     }
 
+    /// A look that waits for a stack has its share as well, and takes it there.
+    #[test]
+    fn looks_that_wait() {
+        let mut f = fixture();
+        let leaf = Leaf {
+            addr: RemoteAddr::new(0x300),
+            end: RemoteAddr::new(0x380),
+            code: RemoteAddr::new(1),
+        };
+        f.look(0, 0, RUNS);
+        f.cpu.used(100);
+        let look = Look::Deferred(leaf, 77);
+        f.cpu.add(look, &mut f.deferred, &mut f.profile);
+        f.look(200, 1, RUNS);
+        assert_eq!(f.sums(), [50, 50, 0]);
+        let sample = Sample {
+            time_ns: 9,
+            thread: f.thread,
+            stack: f.stacks[2],
+            weight_ns: 0,
+            state: RUNS,
+            holds_gil: false,
+        };
+        f.deferred.shown(leaf, sample, &mut f.profile);
+        assert_eq!(f.sums(), [50, 50, 100]);
+    }
+
     /// Whatever comes, the weights add up to what the kernel counted, and what
     /// is forgone is gone.
     #[test]
@@ -230,7 +261,7 @@ mod tests {
         assert_eq!(f.sums().iter().sum::<u64>(), run_ns + 1 - 5);
         f.cpu.used(run_ns + 500);
         assert!(f.cpu.wants());
-        f.cpu.forgo(&mut f.profile);
+        f.cpu.forgo(&mut f.deferred, &mut f.profile);
         f.look(run_ns + 501, 0, RUNS);
         assert_eq!(f.sums().iter().sum::<u64>(), run_ns + 1 - 5 + 1);
     }

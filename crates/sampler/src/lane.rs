@@ -2,16 +2,18 @@ use std::num::NonZeroU32;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use firefinch_cpython::{CodeObject, Place};
+use firefinch_cpython::{CodeObject, Leaf, Place};
 use firefinch_native::NameSource;
 use firefinch_process::Tid;
 use firefinch_profile::{
-    Frame, FrameId, FrameKind, ProcessId, Profile, StackId, ThreadId, ThreadState,
+    Frame, FrameId, FrameKind, ProcessId, Profile, Sample, StackId, ThreadId, ThreadState,
 };
 use hashbrown::HashMap;
 
 use crate::cpu_time::CpuTime;
+use crate::deferred::{Deferred, Look};
 use crate::native::NativePlace;
+use crate::options::Mode;
 use crate::stack::{Stack, Standing, short_source};
 use crate::state::Activity;
 use crate::target::Target;
@@ -40,6 +42,8 @@ pub struct Reuse {
     pub frames: u64,
     /// … that were as at the last look.
     pub same_frames: u64,
+    /// Looks that waited for a stack with the same newest frame, as their own was gone.
+    pub deferred: u64,
 }
 
 impl AddAssign for Reuse {
@@ -48,19 +52,47 @@ impl AddAssign for Reuse {
         self.same_stacks += other.same_stacks;
         self.frames += other.frames;
         self.same_frames += other.same_frames;
+        self.deferred += other.deferred;
     }
 }
 
 /// One thread: where in the profile its samples go.
 #[derive(Debug, Default)]
-struct Lane {
+pub(crate) struct Lane {
     serial: u64,
     /// Once it has a sample.
     thread: Option<ThreadId>,
     /// Each prefix of its last stack, the shortest first.
     prefixes: Vec<StackId>,
     state: Option<(Activity, ThreadState)>,
-    cpu: CpuTime,
+    pub(crate) cpu: CpuTime,
+    deferred: Deferred,
+}
+
+impl Lane {
+    /// Drops the processor time since the last look: this one is not wanted.
+    pub(crate) fn forgo(&mut self, profile: &mut Profile) {
+        self.cpu.forgo(&mut self.deferred, profile);
+    }
+
+    /// Enters what came of a look.
+    pub(crate) fn add(&mut self, look: Look, mode: Mode, profile: &mut Profile) {
+        match mode {
+            Mode::Cpu => self.cpu.add(look, &mut self.deferred, profile),
+            Mode::Wall => self.deferred.take(look, profile),
+        }
+    }
+
+    /// Enters the looks that have waited for this sample, which ends like that.
+    pub(crate) fn shown(&mut self, leaf: Leaf, sample: Sample, profile: &mut Profile) {
+        self.deferred.shown(leaf, sample, profile);
+    }
+
+    /// Nothing more comes of the thread.
+    fn end(&mut self, profile: &mut Profile) {
+        self.cpu.flush(&mut self.deferred, profile);
+        self.deferred.end(profile);
+    }
 }
 
 impl Lanes {
@@ -73,8 +105,9 @@ impl Lanes {
     /// Hands over what belongs to `profile`, after which comes another one that
     /// knows nothing of what this one knew.
     pub(crate) fn leave(&mut self, profile: &mut Profile) {
-        self.flush(profile);
         for lane in &mut self.lanes {
+            lane.cpu.flush(&mut lane.deferred, profile);
+            lane.deferred.forget_samples();
             lane.thread = None;
             lane.prefixes.clear();
             lane.state = None;
@@ -83,16 +116,17 @@ impl Lanes {
         self.frames = Frames::default();
     }
 
-    /// Hands over the samples that wait for processor time.
+    /// Hands over the samples that wait for processor time, and counts as lost what waits
+    /// for a stack: none comes any more.
     pub(crate) fn flush(&mut self, profile: &mut Profile) {
         for lane in &mut self.lanes {
-            lane.cpu.flush(profile);
+            lane.end(profile);
         }
     }
 
-    /// The processor time of the thread at `index`.
-    pub(crate) fn cpu(&mut self, index: usize) -> Option<&mut CpuTime> {
-        self.lanes.get_mut(index).map(|lane| &mut lane.cpu)
+    /// The thread at `index`.
+    pub(crate) fn lane(&mut self, index: usize) -> Option<&mut Lane> {
+        self.lanes.get_mut(index)
     }
 
     /// Follows the target's list of threads and their names.
@@ -119,7 +153,7 @@ impl Lanes {
             self.lanes.push(lane);
         }
         for (_, mut ended) in old {
-            ended.cpu.flush(profile);
+            ended.end(profile);
         }
     }
 
@@ -147,6 +181,11 @@ impl Lanes {
             lane.thread = Some(*id);
         }
         lane.thread
+    }
+
+    /// A look waits for a stack.
+    pub(crate) fn count_deferred(&mut self) {
+        self.reuse.deferred += 1;
     }
 
     /// How much was as before.

@@ -10,6 +10,7 @@ mod ahead;
 mod attach;
 mod clock;
 mod cpu_time;
+mod deferred;
 mod fold;
 mod kernel;
 mod lane;

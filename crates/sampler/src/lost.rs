@@ -1,4 +1,4 @@
-use firefinch_cpython::{CodeError, ObjectError, StackError};
+use firefinch_cpython::{CodeError, Leaf, ObjectError, StackError};
 use firefinch_memory::ReadErrorKind;
 use firefinch_process::StopFailure;
 use firefinch_profile::LossReason;
@@ -35,12 +35,21 @@ impl std::fmt::Display for Lost {
 impl std::error::Error for Lost {}
 
 impl Lost {
+    /// The newest frame of the stack that stands for this one too, which will come, most
+    /// likely.
+    pub fn waits_for(&self) -> Option<Leaf> {
+        match self {
+            Self::Stack(StackError::Deferred(leaf)) => Some(*leaf),
+            _ => None,
+        }
+    }
+
     /// The reason under which the loss is counted.
     pub fn reason(&self) -> LossReason {
         let read = match self {
             Self::Stack(StackError::Read(read))
             | Self::Code(CodeError::Object(ObjectError::Read(read))) => read,
-            Self::Stack(StackError::Torn) => return LossReason::Torn,
+            Self::Stack(StackError::Torn | StackError::Deferred(_)) => return LossReason::Torn,
             Self::Stack(StackError::TooDeep) => return LossReason::TooDeep,
             Self::Stack(StackError::Garbage(_)) | Self::Code(_) => return LossReason::BadData,
             Self::NotStopped(StopFailure::Gone) => return LossReason::ThreadGone,

@@ -4,10 +4,11 @@ use firefinch_process::{AccessError, Question, Stopped, Stopper};
 use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
 
 use crate::clock::Tick;
+use crate::deferred::Look;
 use crate::lane::Lanes;
 use crate::lost::Lost;
 use crate::options::{Mode, Options};
-use crate::stack::Reading;
+use crate::stack::{Reading, Stack};
 use crate::state::Activity;
 use crate::stop::{NotStopped, motion, stop_running};
 use crate::target::Target;
@@ -227,15 +228,16 @@ impl Member {
         match moment.options.mode {
             Mode::Wall => passes && (whom.idle || whom.gil || thread.activity.is_active()),
             Mode::Cpu => {
-                let (Some(cpu), Some(run_ns)) = (self.lanes.cpu(index), self.target.run_ns(index))
+                let (Some(lane), Some(run_ns)) =
+                    (self.lanes.lane(index), self.target.run_ns(index))
                 else {
                     return false;
                 };
-                cpu.used(run_ns);
+                lane.cpu.used(run_ns);
                 if !passes {
-                    cpu.forgo(moment.profile);
+                    lane.forgo(moment.profile);
                 }
-                passes && (thread.activity.is_active() || cpu.wants())
+                passes && (thread.activity.is_active() || lane.cpu.wants())
             }
         }
     }
@@ -245,7 +247,7 @@ impl Member {
         let Some(thread) = self.target.threads().get(index) else {
             return;
         };
-        let seen = Seen::of(&self.target, thread);
+        let seen = Seen::of(&self.target, index, thread);
         let motion = motion(moment.stopped.as_ref(), thread);
         if self.target.is_merged_elsewhere(index) || !self.wants(index, seen, moment) {
             return;
@@ -260,8 +262,10 @@ impl Member {
     fn sample(&mut self, seen: Seen, read: Result<Reading, Lost>, moment: &mut Moment<'_>) {
         let profile = &mut *moment.profile;
         let is_native = self.target.is_native();
-        let stack = read.map(|reading| (reading.index, self.target.stack(reading)));
-        let told = stack.as_ref().ok().and_then(|(_, stack)| stack.holds_gil());
+        let leaf = read.as_ref().ok().and_then(|reading| reading.leaf);
+        let index = seen.index;
+        let stack = read.map(|reading| self.target.stack(reading));
+        let told = stack.as_ref().ok().and_then(Stack::holds_gil);
         let holds_gil = told.unwrap_or(seen.holds_gil);
         let is_wanted = !moment.options.whom.gil
             || match is_native {
@@ -269,20 +273,20 @@ impl Member {
                 false => seen.holds_gil,
             };
         match stack {
-            Ok((index, stack)) if !is_wanted => {
+            Ok(stack) if !is_wanted => {
                 // The next one tells only what has changed since this one.
                 self.lanes.stack(index, stack, profile);
-                if let (Mode::Cpu, Some(cpu)) = (moment.options.mode, self.lanes.cpu(index)) {
-                    cpu.forgo(profile);
+                if let (Mode::Cpu, Some(lane)) = (moment.options.mode, self.lanes.lane(index)) {
+                    lane.forgo(profile);
                 }
             }
-            Ok((index, stack)) if stack.is_empty() => {
+            Ok(stack) if stack.is_empty() => {
                 if seen.activity.is_active() {
                     profile.lose(LossReason::NoFrames, 1);
                 }
                 self.lanes.stack(index, stack, profile);
             }
-            Ok((index, stack)) => {
+            Ok(stack) => {
                 let stack = self.lanes.stack(index, stack, profile);
                 let state = self.lanes.state(index, seen.activity, profile);
                 let process = *self
@@ -302,17 +306,29 @@ impl Member {
                     state,
                     holds_gil,
                 };
-                match (moment.options.mode, self.lanes.cpu(index)) {
-                    (Mode::Cpu, Some(cpu)) => cpu.add(sample, profile),
-                    _ => profile.add_sample(sample),
+                if let Some(lane) = self.lanes.lane(index) {
+                    lane.add(Look::Sample(sample), moment.options.mode, profile);
+                    if let Some(leaf) = leaf {
+                        lane.shown(leaf, sample, profile);
+                    }
                 }
             }
-            Err(lost) => {
-                if is_wanted {
-                    profile.lose(lost.reason(), 1);
+            Err(lost) => match lost.waits_for() {
+                Some(_) if !is_wanted => {}
+                Some(leaf) => {
+                    self.lanes.count_deferred();
+                    if let Some(lane) = self.lanes.lane(index) {
+                        let look = Look::Deferred(leaf, moment.weight_ns);
+                        lane.add(look, moment.options.mode, profile);
+                    }
                 }
-                self.expect_change();
-            }
+                None => {
+                    if is_wanted {
+                        profile.lose(lost.reason(), 1);
+                    }
+                    self.expect_change();
+                }
+            },
         }
     }
 }
@@ -330,14 +346,16 @@ struct Moment<'a> {
 /// A thread at this tick.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    index: usize,
     activity: Activity,
     holds_gil: bool,
     runs_python: bool,
 }
 
 impl Seen {
-    fn of(target: &Target, thread: &TargetThread) -> Self {
+    fn of(target: &Target, index: usize, thread: &TargetThread) -> Self {
         Self {
+            index,
             activity: thread.activity(),
             holds_gil: target.holds_lock(thread),
             runs_python: thread.python.is_some(),

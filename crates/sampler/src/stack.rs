@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use firefinch_cpython::{CodeCache, CodeError, CodeObject, Place, RawStack, Resolved};
+use firefinch_cpython::{CodeCache, CodeError, CodeObject, Leaf, Place, RawStack, Resolved};
 use firefinch_memory::Memory;
 use firefinch_native::Symbol;
 use firefinch_process::Process;
@@ -27,6 +27,8 @@ pub struct Reading {
     pub(crate) index: usize,
     /// How many of the oldest frames are as before; not more than there are.
     pub(crate) unchanged: usize,
+    /// Its newest frame, for which [looks may wait](crate::Lost::waits_for).
+    pub(crate) leaf: Option<Leaf>,
 }
 
 /// The frames of a stack, oldest first.
@@ -160,6 +162,8 @@ pub(crate) struct KnownStack {
     /// Whether native frames could be had with the Python ones.
     is_merged: bool,
     pub(crate) holds_gil: Option<bool>,
+    /// Its newest Python frame, for which looks may wait.
+    pub(crate) leaf: Option<Leaf>,
     /// The thread's rest in which it was read, which proves it as long as it
     /// lasts.
     pub(crate) rest: Option<u64>,
@@ -181,6 +185,7 @@ impl KnownStack {
         stack: &RawStack,
     ) -> Result<usize, CodeError> {
         self.holds_gil = stack.holds_gil;
+        self.leaf = stack.leaf;
         codes.update(memory, stack, &mut self.resolved)
     }
 

@@ -60,6 +60,30 @@ pub struct RawStack {
     /// The loops that run the frames, newest first, if they were asked for
     /// ([`StackReader::with_loops`]): together they run all of them.
     pub loops: Vec<RawLoop>,
+    /// Its newest frame, as looks name it that wait for such a stack
+    /// ([`StackError::Deferred`]); `None` if none will wait for one like this.
+    pub leaf: Option<Leaf>,
+}
+
+/// Which frame was the newest of a stack, as far as that can still be told when its
+/// callers cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Leaf {
+    /// Where the frame was; null where that is not known for that moment.
+    pub addr: RemoteAddr,
+    /// Where the frames in the data stack ended, which tells how large it was.
+    pub end: RemoteAddr,
+    /// Its code object; null if something else lies there by now.
+    pub code: RemoteAddr,
+}
+
+impl Leaf {
+    /// Any frame in that place.
+    #[must_use]
+    pub fn of_any_code(self) -> Self {
+        let code = RemoteAddr::NULL;
+        Self { code, ..self }
+    }
 }
 
 /// One evaluation loop that runs in a thread: one call of the interpreter's
@@ -108,6 +132,9 @@ pub enum StackError {
     Torn,
     /// More frames than are believed.
     TooDeep,
+    /// Its newest frame is known, and not who has called that. Stacks have been seen that
+    /// end in such a frame: the next one stands for this one too ([`RawStack::leaf`]).
+    Deferred(Leaf),
     /// Something in it cannot be a frame.
     Garbage(RemoteAddr),
 }
@@ -118,6 +145,7 @@ impl fmt::Display for StackError {
             Self::Read(e) => e.fmt(f),
             Self::Torn => f.write_str("the stack changed while it was read"),
             Self::TooDeep => write!(f, "more than {MAX_FRAMES} frames"),
+            Self::Deferred(_) => f.write_str("the callers of its newest frame have gone on"),
             Self::Garbage(at) => write!(f, "no frame at {at}"),
         }
     }

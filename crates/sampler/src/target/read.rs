@@ -34,6 +34,7 @@ impl Target {
         } else {
             if let Some(thread) = self.threads.get_mut(index) {
                 thread.stack.rest = None;
+                thread.stack.leaf = None;
             }
             let motion = match motion {
                 Motion::Running if rest.is_some() => Motion::Resting,
@@ -48,7 +49,12 @@ impl Target {
             }
             unchanged
         };
-        Ok(Reading { index, unchanged })
+        let stack = self.threads.get_mut(index).map(|thread| &mut thread.stack);
+        Ok(Reading {
+            index,
+            unchanged,
+            leaf: stack.and_then(|stack| stack.leaf.take()),
+        })
     }
 
     /// What was read last of the thread. To name its files takes the file system of
@@ -79,7 +85,8 @@ impl Target {
         let mut unchanged = python.read_stack(&*self.memory, thread, motion);
         for _ in 1..attempts {
             // A code object may be released between the two halves.
-            if unchanged.is_ok() {
+            let is_lost = unchanged.is_err_and(|lost| lost.waits_for().is_none());
+            if !is_lost {
                 break;
             }
             unchanged = python.read_stack(&*self.memory, thread, motion);

@@ -1,9 +1,11 @@
 use std::time::Instant;
 
 use firefinch_memory::RemoteAddr;
+use hashbrown::HashSet;
 
 use super::cells::Cells;
 use super::debts::Debts;
+use super::deferred::Deferred;
 use super::entered::Entered;
 use super::entry::Owner;
 use super::pace::Pace;
@@ -32,6 +34,8 @@ pub(super) struct Known {
     slack: u32,
     outside: Vec<Outside>,
     links: Vec<Link>,
+    /// Where the interpreter's own frames were seen.
+    between: HashSet<RemoteAddr>,
     /// What the last stack that was followed had below its newest frames.
     pub(super) trail: Trail,
     /// Whether a generator was ever met.
@@ -42,6 +46,7 @@ pub(super) struct Known {
     pub(super) believed: Vec<RawFrame>,
     pub(super) pace: Pace,
     pub(super) debts: Debts,
+    pub(super) deferred: Deferred,
     pub(super) entered: Entered,
     pub(super) resumers: Resumers,
 }
@@ -86,6 +91,8 @@ const PAGE: u64 = 4096;
 /// Copied ahead at most; the rest of a longer chain is read when it is met.
 const MAX_CHUNKS: usize = 512;
 const MAX_OUTSIDE: usize = 256;
+/// Remembered before starting anew: where loops begin, on the C stack.
+const MAX_BETWEEN: usize = 4096;
 /// Looks for which a frame outside is copied without being met.
 const PATIENCE: u8 = 4;
 
@@ -140,6 +147,10 @@ impl Known {
     /// believed where a generator is at either end: those come and go in the same
     /// memory.
     pub(super) fn meet_link(&mut self, link: Link) {
+        if self.between.len() >= MAX_BETWEEN {
+            self.between.clear();
+        }
+        self.between.insert(link.addr);
         let ends = [link.callee, link.caller].into_iter().flatten();
         if ends.into_iter().any(|frame| !self.is_in_chunk(frame.addr)) {
             self.links.retain(|known| known.addr != link.addr);
@@ -157,7 +168,7 @@ impl Known {
 
     /// Whether one of the interpreter's own frames was seen there.
     pub(super) fn was_link(&self, addr: RemoteAddr) -> bool {
-        self.links.iter().any(|link| link.addr == addr)
+        self.between.contains(&addr)
     }
 
     pub(super) fn forget_links(&mut self) {

@@ -31,6 +31,12 @@ impl Chain {
         self.moved == 0
     }
 
+    /// Whether all but the newest were, and nobody had gone on further than to have been
+    /// returned to from that.
+    pub(super) fn callers_stand(&self) -> bool {
+        self.moved & !bit(0) == 0
+    }
+
     /// Whether the caller of this frame may not stand where it called from.
     pub(super) fn has_moved(&self, callee: usize) -> bool {
         self.moved & bit(callee) != 0

@@ -29,6 +29,9 @@ impl DataStack {
         known: &mut Known,
         seen: Seen,
     ) -> Result<RawStack, StackError> {
+        if seen.is_gone {
+            self.defer(memory, known, seen)?;
+        }
         let is_elsewhere = self.chunk_of(memory, seen.chunk, seen.current).is_none();
         let found = match self.is_aim(memory, thread, known, seen) {
             true if seen.current.is_null() => {
@@ -58,6 +61,8 @@ impl DataStack {
                     }
                 }
                 let are_known = self.knows_chain(known, &chain);
+                // What was put together may seldom be wrong, and nothing shall wait for it.
+                let stands = chain.callers_stand();
                 let frames = match are_known {
                     true => std::mem::take(&mut chain.frames),
                     false => chain.frames.clone(),
@@ -73,16 +78,28 @@ impl DataStack {
                     if chain.has_moved(0) || !self.frame.marks_executing() {
                         self.place_left(memory, known, seen.at, stack.frames.first_mut());
                     }
+                    if stands {
+                        known.show(seen, &mut stack);
+                    }
                     return Ok(stack);
                 }
                 if placed == Placed::StandingOnly {
-                    return self.settle(memory, thread, known, seen, (fit, chain), stack);
+                    let settled = self.settle(memory, thread, known, seen, (fit, chain), stack);
+                    return settled.map(|mut stack| {
+                        if stands {
+                            known.show(seen, &mut stack);
+                        }
+                        stack
+                    });
                 }
             }
             Err(StackError::TooDeep) => return Err(StackError::TooDeep),
             Err(_) => {}
         }
         // Something else lies there by now, or where its callers lay.
+        if !seen.late {
+            self.defer(memory, known, seen)?;
+        }
         let (fit, chain, mut stack) = self.newest_stack(memory, known, seen)?;
         let stack = match self.place_all(memory, known, &chain, &mut stack.frames) {
             Placed::All => stack,
@@ -95,6 +112,29 @@ impl DataStack {
             known.debts.owe(seen.current, &stack);
         }
         Ok(stack)
+    }
+
+    /// Has the look wait for a stack that ends in the same frame, if one may be expected.
+    fn defer(
+        &mut self,
+        memory: &dyn Memory,
+        known: &mut Known,
+        seen: Seen,
+    ) -> Result<(), StackError> {
+        let left = self.decode(memory, known, seen, seen.current).ok();
+        let left = left.filter(|left| {
+            let shape = self.shapes.get(memory, left.frame.code);
+            let is_frame = shape.is_some_and(|shape| shape.has(left.frame.position));
+            is_frame && !left.internal && !seen.is_gone
+        });
+        let leaf = seen.leaf(left.map_or(RemoteAddr::NULL, |left| left.frame.code));
+        // One of another function may be as large, or its code what was left there before.
+        let waits = [leaf, leaf.of_any_code()].into_iter();
+        let mut waits = waits.filter(|leaf| known.deferred.wait(*leaf));
+        match waits.next() {
+            Some(leaf) => Err(StackError::Deferred(leaf)),
+            None => Ok(()),
+        }
     }
 
     /// What the data stack shows by itself in the last look, hardly later than
