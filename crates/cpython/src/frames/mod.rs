@@ -69,7 +69,7 @@ pub struct RawStack {
 /// callers cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
-    /// Where the frame was; null where that is not known for that moment.
+    /// Where the frame was.
     pub addr: RemoteAddr,
     /// Where the frames in the data stack ended, which tells how large it was.
     pub end: RemoteAddr,

@@ -50,6 +50,12 @@ impl Cells {
         Some((RemoteAddr::new(first), len.checked_add(CELL)?))
     }
 
+    /// The same, to be copied before it is asked which loop is the newest: where loops
+    /// begin and end, one may have ended before its place is copied.
+    pub(super) fn plan_before(&self) -> Option<(RemoteAddr, usize)> {
+        self.plan().filter(|(_, len)| *len > CELL)
+    }
+
     /// The newest loop had its own here.
     pub(super) fn meet(&mut self, cell: RemoteAddr) {
         let here = Extent {
@@ -80,8 +86,10 @@ mod tests {
             cells.meet(at(cell));
         }
         assert_eq!(cells.plan(), Some((at(0x6f00), 0x508)));
+        assert_eq!(cells.plan_before(), cells.plan());
         cells.meet(at(0x9000));
         assert_eq!(cells.plan(), Some((at(0x9000), 8)));
+        assert_eq!(cells.plan_before(), None);
         (0..LATELY).for_each(|_| cells.meet(at(0x9100)));
         assert_eq!(cells.plan(), Some((at(0x9000), 0x108)));
         (0..LATELY).for_each(|_| cells.meet(at(0x9100)));

@@ -43,8 +43,8 @@ impl Deferred {
 impl Known {
     /// What a look found is shown, if that is the stack of its moment.
     pub(super) fn show(&mut self, seen: Seen, stack: &mut RawStack) {
-        let newest = stack.frames.first().filter(|_| !seen.is_gone);
-        stack.leaf = newest.map(|newest| seen.leaf(newest.code));
+        let newest = stack.frames.first();
+        stack.leaf = newest.and_then(|newest| seen.leaf(newest.code));
         if let Some(leaf) = stack.leaf {
             self.deferred.shown(leaf);
         }

@@ -10,9 +10,8 @@
 //! # Why a stack read from a moving thread is true
 //! One call copies `current_frame`, the data stack, its newest frames first, and the
 //! frames outside it, where they were last time ([`Look`]). To 3.12 each evaluation
-//! loop keeps its own current frame, all of which are copied together ([`cells`]) a moment
-//! after it was asked which is the newest. Meanwhile that may have ended: so where the data
-//! stack ended, which comes with that answer, says which frame is meant.
+//! loop keeps its own current frame, all of which are copied together ([`cells`]), and
+//! where loops come and go once more before that.
 //! Each piece is nearly a moment in time,
 //! but the pieces are 0.4 to 0.8 µs apart, in which a fast program calls and
 //! returns several times. (What of the thread state says no more than whose the
@@ -45,13 +44,13 @@
 //!   was seen when it was met running ([`resumers`]).
 //! - *Who has called from C* what runs in a loop that has ended, to which nothing
 //!   leads any more, lies directly below it ([`lost`]).
-//! - *Where something else has taken that memory meanwhile*, that stack is gone, and the
-//!   look waits for the next one that ends in the same frame ([`Deferred`](deferred::Deferred)).
+//! - *Where something else has taken that memory meanwhile*, that stack is gone, and from
+//!   3.13 on the look waits for the next one that ends in the same frame ([`Deferred`](deferred::Deferred)).
 //!   To show what has come instead, of a program whose 30 frames are others after
-//!   microseconds, gave the function that calls them 20 to 39 % of the time, for 9 to 14.
+//!   microseconds, gave the function that calls them 20 to 25 % of the time, for 10.
 //!   What stands there for longer has more of what waits; but how deep the thread was is as
 //!   it was seen.
-//! - *Where no stack has been seen to end there yet*, the newest frame in the copied data
+//! - *Where no stack has been seen to end there yet*, and to 3.12, the newest frame in the copied data
 //!   stack is shown ([`newest`]), some 0.5 µs later. That befalls only threads that return,
 //!   so for each such frame another thread that enters a frame there meanwhile is shown late
 //!   as well ([`Debts`](debts::Debts)).
@@ -150,8 +149,6 @@ struct Seen {
     current: RemoteAddr,
     /// It was read after everything else, not before.
     late: bool,
-    /// It is another one than at that moment: that frame is not there any more.
-    is_gone: bool,
     /// Where that was read, if not in the thread state.
     through: Option<RemoteAddr>,
     /// The newest chunk, and where its newest frame ended.
@@ -165,17 +162,14 @@ struct Seen {
 }
 
 impl Seen {
-    /// The newest frame, whose code that is. In 3.11 and 3.12 the current one was asked for
-    /// a moment later.
-    fn leaf(&self, code: RemoteAddr) -> Leaf {
-        Leaf {
-            addr: match self.through {
-                Some(_) => RemoteAddr::NULL,
-                None => self.current,
-            },
+    /// The newest frame, whose code that is. In 3.11 and 3.12 nobody knows: the current one
+    /// was asked for a moment later.
+    fn leaf(&self, code: RemoteAddr) -> Option<Leaf> {
+        self.through.is_none().then_some(Leaf {
+            addr: self.current,
             end: self.top,
             code,
-        }
+        })
     }
 
     fn stack(&self, frames: Vec<RawFrame>, loops: &Loops) -> RawStack {
@@ -191,8 +185,6 @@ impl Seen {
 
 /// Moments of a thread that are looked at until one shows its stack.
 const MOMENTS: usize = 8;
-/// Generators that go through one another, and C code between them.
-const MAX_BETWEEN: usize = 16;
 /// More than the bytes of a `PyThreadState`.
 const MAX_THREAD_STATE: u64 = 1 << 12;
 /// Times that a look is planned anew because the stack was not where it was.
@@ -298,7 +290,7 @@ impl DataStack {
             if seen.speed == Speed::HeldUp {
                 continue;
             }
-            let seen = self.when_asked(memory, known, seen);
+            let seen = self.in_loop(memory, known, seen);
             match self.stack_of(memory, thread, known, seen) {
                 Ok(stack) => {
                     known.believed.clone_from(&stack.frames);
@@ -312,49 +304,30 @@ impl DataStack {
         Err(failure)
     }
 
-    /// What a look showed, with the frame that was current when the newest loop was asked
-    /// for. To 3.12 that keeps its current frame in a place of its own, which is copied a
-    /// moment later: then it may have ended, or begun another, and its place holds the
-    /// frame that has called. But where the data stack ended says the thread state itself:
-    /// behind the newest frame in it, or that which goes through a generator.
-    fn when_asked(&mut self, memory: &dyn Memory, known: &Known, seen: Seen) -> Seen {
-        if seen.through.is_none() || seen.current.is_null() {
+    /// What a look showed, with the frame that a loop ran before it ended. In 3.12 the
+    /// last one of each loop is the frame that leads to its caller, so that whoever has
+    /// asked which loop is the newest, and then where it is, finds that one if it has
+    /// ended in between. Shown like that, what brief loops run would be their callers'.
+    fn in_loop(&mut self, memory: &dyn Memory, known: &mut Known, seen: Seen) -> Seen {
+        let Some(through) = seen.through.filter(|_| !seen.current.is_null()) else {
+            return seen;
+        };
+        let before = self.look.again(through, CELL);
+        let before = before.and_then(|bytes| Bytes(bytes).ptr(0));
+        let Some(before) = before.filter(|before| *before != seen.current) else {
+            return seen;
+        };
+        let leads_out = self.decode(memory, known, seen, seen.current);
+        if !leads_out.is_ok_and(|decoded| decoded.internal) || !known.is_in_chunk(before) {
             return seen;
         }
-        let newest = self.ending_at(memory, known, seen);
-        match newest {
-            Some(newest) if self.goes_through(known, newest, seen.current) => seen,
-            Some(newest) => Seen {
-                current: newest,
-                late: false,
+        match self.decode(memory, known, seen, before) {
+            Ok(decoded) if !decoded.internal => Seen {
+                current: before,
                 ..seen
             },
-            None => Seen {
-                is_gone: known.lowest_in(seen.chunk).is_some(),
-                ..seen
-            },
+            _ => seen,
         }
-    }
-
-    /// Whether a frame in the data stack has asked a generator for its next value.
-    fn goes_through(&self, known: &Known, caller: RemoteAddr, generator: RemoteAddr) -> bool {
-        let mut addr = generator;
-        // C code between them has a frame of the interpreter's own.
-        for _ in 0..MAX_BETWEEN {
-            let bytes = self.look.slice(addr, self.frame.span);
-            let frame = bytes.and_then(|bytes| self.frame.decode(addr, bytes));
-            let Some(frame) = frame.filter(|frame| !frame.in_chunk) else {
-                return false;
-            };
-            addr = match known.resumers.of(&frame.frame) {
-                Some(resumer) if frame.previous.is_null() => resumer.addr,
-                _ => frame.previous,
-            };
-            if addr == caller {
-                return true;
-            }
-        }
-        false
     }
 
     /// Whether what a look showed as the current frame may be one. To 3.12 each
@@ -399,6 +372,8 @@ impl DataStack {
         loop {
             turn += 1;
             self.plan.clear();
+            self.plan.extend(known.cells.plan_before());
+            let before = self.plan.len();
             // The current frame first, and the newest frames right behind it.
             self.plan.push((start, span));
             self.plan.extend(known.cells.plan());
@@ -423,7 +398,7 @@ impl DataStack {
             };
             // Last, so that what it vouches for was copied before.
             self.plan.extend(counter.map(|at| (at, COUNTER_BYTES)));
-            let filled = self.look.take(memory, &self.plan);
+            let filled = self.look.take_twice(memory, &self.plan, 0..before);
             if filled < self.plan.len() {
                 known.forget();
             }
@@ -440,7 +415,7 @@ impl DataStack {
                 late = through.is_some_and(|at| self.look.slice(at, CELL).is_none());
                 current = self.current(memory, known, &entry);
             }
-            let before = known.owner;
+            let owner_before = known.owner;
             if !is_owner_fresh {
                 if self.look.slice(owner_at, owner_span).is_none() {
                     self.look.add(memory, owner_at, owner_span)?;
@@ -451,7 +426,7 @@ impl DataStack {
                 known.owner_at = Some(now);
             }
             let owner = known.owner;
-            let moved = owner.interpreter != before.interpreter;
+            let moved = owner.interpreter != owner_before.interpreter;
             let replan = match current {
                 Some(current) if current.is_null() => false,
                 Some(_) if filled < self.plan.len() => {
@@ -481,7 +456,6 @@ impl DataStack {
                 thread,
                 current: current.ok_or(StackError::Torn)?,
                 late,
-                is_gone: false,
                 through: self.entry.through(&entry),
                 chunk: entry.chunk,
                 top: entry.top,

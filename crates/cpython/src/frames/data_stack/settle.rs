@@ -29,9 +29,6 @@ impl DataStack {
         known: &mut Known,
         seen: Seen,
     ) -> Result<RawStack, StackError> {
-        if seen.is_gone {
-            self.defer(memory, known, seen)?;
-        }
         let is_elsewhere = self.chunk_of(memory, seen.chunk, seen.current).is_none();
         let found = match self.is_aim(memory, thread, known, seen) {
             true if seen.current.is_null() => {
@@ -125,9 +122,12 @@ impl DataStack {
         let left = left.filter(|left| {
             let shape = self.shapes.get(memory, left.frame.code);
             let is_frame = shape.is_some_and(|shape| shape.has(left.frame.position));
-            is_frame && !left.internal && !seen.is_gone
+            is_frame && !left.internal
         });
-        let leaf = seen.leaf(left.map_or(RemoteAddr::NULL, |left| left.frame.code));
+        let code = left.map_or(RemoteAddr::NULL, |left| left.frame.code);
+        let Some(leaf) = seen.leaf(code) else {
+            return Ok(());
+        };
         // One of another function may be as large, or its code what was left there before.
         let waits = [leaf, leaf.of_any_code()].into_iter();
         let mut waits = waits.filter(|leaf| known.deferred.wait(*leaf));
