@@ -38,12 +38,16 @@ impl Linked {
     ) -> Option<Position> {
         let code = self.program.code(memory, caller.frame.code)?;
         let to = self.program.code(memory, callee.frame.code)?;
-        if code
-            .surely_calls_to(callee.frame.code, &to)
-            .next()
-            .is_some()
-        {
-            return self.is_reliable(callee).then_some(Position::AnyCall);
+        let mut places: Vec<u32> = code.surely_calls_to(callee.frame.code, &to).collect();
+        if !places.is_empty() {
+            places.extend(self.known_places(&caller.frame, &callee.frame));
+            places.sort_unstable();
+            places.dedup();
+            let position = match *places {
+                [place] => Position::Offset(i32::try_from(place).ok()?),
+                _ => Position::AnyCall,
+            };
+            return self.is_reliable(callee).then_some(position);
         }
         let known = self.habits.places(caller.frame.code, callee.frame.code);
         // Whoever resumes a generator is not in its frame once it has yielded.
