@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use common::{Target, until};
 use firefinch_process::{Activity, Look, Process, Question, Watch};
 
-/// A look that is younger than 50 µs is not repeated.
+/// A look that is younger than 100 µs is not repeated.
 fn look(watch: &mut Watch, process: &Process) -> bool {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_micros(60) {}
+    while begun.elapsed() < Duration::from_micros(110) {}
     watch.look(process, Question::WhatAllDo)
 }
 

@@ -74,7 +74,7 @@ pub struct Watch {
 }
 
 /// A look that is younger than this is as good as a new one.
-const FRESH: Duration = Duration::from_micros(50);
+const FRESH: Duration = Duration::from_micros(100);
 
 /// How long the figures of the whole are believed.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -170,7 +170,7 @@ impl Watch {
         self.cost
     }
 
-    /// Looks at all threads, unless that was done less than 50 µs ago.
+    /// Looks at all threads, unless that was done less than 100 µs ago.
     /// Whether one of them is found to have ended.
     pub fn look(&mut self, process: &Process, question: Question) -> bool {
         let now = Instant::now();
