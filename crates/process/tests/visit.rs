@@ -5,7 +5,6 @@ mod common;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -94,7 +93,7 @@ fn registers_are_those_that_gdb_prints() {
     assert_eq!(ours[6..10], [0x1b0b, 0x1a0a, 0x1909, 0x1808]);
     assert_eq!(ours[14], target.counters.offset(60 * 8).get());
 
-    let mut gdb = Command::new("gdb");
+    let mut gdb = std::process::Command::new("gdb");
     gdb.args([
         "-nx",
         "-batch",
