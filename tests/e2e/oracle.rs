@@ -118,16 +118,26 @@ fn reaches_everything(collapsed: &Collapsed, levels: &[&str]) -> bool {
 }
 
 /// Records the churn without a stop and with, and fails if the innermost functions of one
-/// level have less than a sixth of what they have with: half of it is usual on a loaded
-/// machine, and nothing at all if they are refused.
+/// level have less than a sixth of what they have with, three times: half of it is usual on a
+/// loaded machine, and nothing at all if they are refused. Once is no proof: where others want
+/// the processors, a target stands at one place for most of such a recording.
 fn assert_shares(python: &Interpreter, churn: &Churn) {
     let _alone = alone();
-    let seen = true_edges(python, churn, &[]);
-    let stopped = true_edges(python, churn, &["--blocking"]);
-    for level in churn.levels {
-        let [seen, stopped] = [&seen, &stopped].map(|collapsed| share(collapsed, level));
-        assert!(seen > stopped / 6.0, "{level}: {seen} of {stopped}");
+    let mut few = Vec::new();
+    for _ in 0..3 {
+        let seen = true_edges(python, churn, &[]);
+        let stopped = true_edges(python, churn, &["--blocking"]);
+        let shares = |level| [&seen, &stopped].map(|collapsed| share(collapsed, level));
+        let levels = churn.levels.iter().map(|level| (*level, shares(level)));
+        let missed: Vec<_> = levels
+            .filter(|(_, [seen, stopped])| *seen <= stopped / 6.0)
+            .collect();
+        if missed.is_empty() {
+            return;
+        }
+        few.push(missed);
     }
+    panic!("shares without and with stops: {few:?}");
 }
 
 /// The same, and fails if the shares of a level are more than 15 points apart three times.

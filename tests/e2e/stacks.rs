@@ -51,19 +51,13 @@ impl Possible {
     }
 
     /// The same of the functions alone, whatever their lines.
-    fn assert_of_functions(&self, collapsed: &Collapsed, run: &Run, tolerated: f64) {
+    fn wrong_functions(&self, collapsed: &Collapsed) -> u64 {
         let functions = |stack: &[String]| -> Vec<String> {
-            stack
-                .iter()
-                .map(|frame| function(frame).to_owned())
-                .collect()
+            let functions = stack.iter().map(|frame| function(frame).to_owned());
+            functions.collect()
         };
-        let possible = Self(self.0.iter().map(|stack| functions(stack)).collect());
-        let stacks = collapsed.stacks.iter();
-        let stacks = stacks
-            .map(|(stack, count)| (functions(stack), *count))
-            .collect();
-        possible.assert_of(&Collapsed { stacks }, run, tolerated);
+        let possible: BTreeSet<_> = self.0.iter().map(|stack| functions(stack)).collect();
+        collapsed.count(|stack| !possible.contains(&functions(stack)))
     }
 
     /// Fails if one of the functions was seen as the innermost at no depth at
@@ -103,8 +97,15 @@ pub(crate) fn is_new(python: &Interpreter) -> bool {
 
 fn recorded(python: &Interpreter, kind: &str, options: &[&str]) -> (Possible, Collapsed, Run) {
     let _alone = alone();
-    recorded_of(python, "oracle_stacks.py", kind, options)
+    recorded_of(
+        python,
+        "oracle_stacks.py",
+        kind,
+        &[&SHORT, options].concat(),
+    )
 }
+
+const SHORT: [&str; 4] = ["-d", "0.5", "-r", "4000"];
 
 fn recorded_of(
     python: &Interpreter,
@@ -113,7 +114,7 @@ fn recorded_of(
     options: &[&str],
 ) -> (Possible, Collapsed, Run) {
     let target = Target::start_with(python, program, &[kind]).settled();
-    let (collapsed, run) = record(&target, &[&["-d", "0.5", "-r", "4000"], options].concat());
+    let (collapsed, run) = record(&target, options);
     (Possible::of(&target.truth), collapsed, run)
 }
 
@@ -154,7 +155,8 @@ const FEW: f64 = 0.05;
 /// README.
 #[test]
 fn deep() {
-    // In repeated runs 0 to 2 of 4,000, and 1 to 3 of 100 lines; on a loaded machine more.
+    // In repeated runs 0 to 2 of 4,000, and 1 to 3 of 100 lines; on a loaded machine more, and
+    // once 4 of 2,000: three such runs in a row are none of these.
     const JOINED: f64 = 0.002;
     const LINES: f64 = 0.05;
     const POINTS: f64 = 0.08;
@@ -162,11 +164,14 @@ fn deep() {
         let mut wrong = Vec::new();
         for _ in 0..3 {
             let _alone = alone();
-            let recorded = |how: &[&str]| recorded_of(python, "oracle_deep.py", "calls", how);
+            let recorded = |how: &[&str]| {
+                recorded_of(python, "oracle_deep.py", "calls", &[&SHORT, how].concat())
+            };
             let (possible, seen, run) = recorded(&[]);
-            possible.assert_of_functions(&seen, &run, JOINED);
             assert_few_lost(seen.total(), &run, FEW);
-            let lines = possible.wrong(&seen) as f64 / seen.total() as f64;
+            let of_all = |count: u64| count as f64 / seen.total() as f64;
+            let joined = of_all(possible.wrong_functions(&seen));
+            let lines = of_all(possible.wrong(&seen));
             let (possible, stopped, run) = recorded(&["--blocking"]);
             possible.assert_of(&stopped, &run, 0.0);
             let stopped = shares_by_depth(&stopped);
@@ -176,29 +181,38 @@ fn deep() {
                 let chance = 4.0 * (is.max(*share) / seen.total() as f64).sqrt();
                 (share - is).abs() > POINTS + chance
             });
-            if lines <= LINES && apart.is_empty() {
+            if joined <= JOINED && lines <= LINES && apart.is_empty() {
                 return;
             }
-            wrong.push((lines, apart));
+            wrong.push((joined, lines, apart));
         }
-        panic!("wrong lines, shares that are too far off: {wrong:?}");
+        panic!("joined wrongly, wrong lines, shares that are too far off: {wrong:?}");
     });
 }
 
 /// Where C and generators lie in the middle of such stacks, too, what is at their end has
 /// its share from 3.13 on: looks whose stack is gone count for the next one of the same
 /// frame. Where what had come instead was shown, that was of the caller further down for 10
-/// to 45 points more.
+/// to 45 points more. It takes a second to have met all of these.
 #[test]
 fn deep_mixed() {
-    // In repeated runs 0 to 5 points.
+    const LONG: [&str; 4] = ["-d", "2", "-r", "4000"];
+    // In repeated runs 0 to 6 points; without a GIL 3 to 11, for 21 to 36: each new generator
+    // lies elsewhere there, and what is known of one says nothing of the next.
     const POINTS: f64 = 0.08;
+    const POINTS_FREE_THREADED: f64 = 0.14;
     let tells_leaf = |python: &Interpreter| is_new(python) && python.minor() >= (3, 13);
     for_every_that("stacks-deep-mixed", tells_leaf, |python| {
         let mut apart = Vec::new();
         for _ in 0..3 {
             let _alone = alone();
-            let recorded = |how: &[&str]| recorded_of(python, "oracle_deep.py", "mixed", how);
+            let points = match &*python.name {
+                "3.13t" => POINTS_FREE_THREADED,
+                _ => POINTS,
+            };
+            let recorded = |how: &[&str]| {
+                recorded_of(python, "oracle_deep.py", "mixed", &[&LONG, how].concat())
+            };
             let (_, seen, run) = recorded(&[]);
             assert_few_lost(seen.total(), &run, FEW);
             let (_, stopped, _) = recorded(&["--blocking"]);
@@ -209,7 +223,7 @@ fn deep_mixed() {
             };
             let (seen_share, share) = (ends(&seen), ends(&stopped));
             let chance = 4.0 * (share / seen.total() as f64).sqrt();
-            if (seen_share - share).abs() <= POINTS + chance {
+            if (seen_share - share).abs() <= points + chance {
                 return;
             }
             apart.push((seen_share, share));

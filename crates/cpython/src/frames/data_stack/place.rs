@@ -210,6 +210,18 @@ impl DataStack {
         })
     }
 
+    /// Whether some callee whose call is not known has its name in common with other
+    /// functions: it may be left of a call of one of these.
+    pub(super) fn may_be_left(&mut self, memory: &dyn Memory, frames: &[RawFrame]) -> bool {
+        let mut pairs = frames.iter().zip(frames.iter().skip(1));
+        pairs.any(|(callee, caller)| {
+            let is_known = self.calls.know_call(caller, callee);
+            let code = (!is_known).then(|| self.program.code(memory, callee.code));
+            code.flatten()
+                .is_some_and(|code| !self.program.is_only(&code))
+        })
+    }
+
     /// Whether the caller stands where no Python function is called by its name,
     /// and does not call this one by its name elsewhere.
     fn calls_unnamed(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {

@@ -194,7 +194,8 @@ impl DataStack {
             return Ok(stack);
         }
         let was_alive = chain.stands() && fit != Fit::Unmarked;
-        let is_likely = !self.names_elsewhere(memory, &chain, &stack.frames);
+        let is_likely = !self.names_elsewhere(memory, &chain, &stack.frames)
+            && (was_alive || !self.may_be_left(memory, &stack.frames));
         let first = chain.clone();
         // What the look before showed, to learn calls from.
         let is_quick = seen.speed == Speed::Prompt;
