@@ -141,6 +141,7 @@ impl Job<'_> {
         let attached = self.begun.elapsed();
         let options = Options {
             rate: self.args.sampling.rate,
+            jitter: self.args.sampling.jitter(),
             duration: self.args.limit(),
             mode: self.args.sampling.mode(),
             whom: self.args.sampling.whom(),

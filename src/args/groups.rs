@@ -40,6 +40,10 @@ pub(crate) struct Sampling {
     #[arg(value_parser = parse_rate, allow_hyphen_values = true)]
     pub(crate) rate: NonZeroU32,
 
+    /// Sample at even intervals, not at a random moment of each: blind to what keeps the same beat
+    #[arg(long)]
+    no_jitter: bool,
+
     /// What samples weigh: the time that passes, or the time on a processor
     #[arg(long, value_enum, default_value = "wall")]
     mode: Mode,
@@ -158,6 +162,10 @@ impl Sampling {
             Mode::Wall => firefinch_sampler::Mode::Wall,
             Mode::Cpu => firefinch_sampler::Mode::Cpu,
         }
+    }
+
+    pub(crate) fn jitter(&self) -> bool {
+        !self.no_jitter
     }
 
     pub(crate) fn whom(&self) -> Whom {

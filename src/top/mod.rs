@@ -131,6 +131,7 @@ fn watch(
     let whom = args.sampling.whom();
     let options = Options {
         rate: args.sampling.rate,
+        jitter: args.sampling.jitter(),
         duration: None,
         mode: args.sampling.mode(),
         whom,

@@ -28,7 +28,8 @@ pub(crate) struct Clock {
     next: u64,
     /// The moment in it.
     due: Duration,
-    random: Rng,
+    /// `None` for the beginning of each interval.
+    random: Option<Rng>,
 }
 
 /// One tick of the clock.
@@ -70,20 +71,24 @@ fn nanos(duration: Duration) -> u64 {
 impl Clock {
     /// A clock for a recording of this length. One that is shorter than an
     /// interval has its tick all the same.
-    pub(crate) fn start(interval: Duration, length: Option<Duration>) -> Self {
+    /// Without `jitter` it ticks at the beginning of each interval.
+    pub(crate) fn start(interval: Duration, length: Option<Duration>, jitter: bool) -> Self {
         let interval = nanos(interval).max(1);
-        Self::start_at(now(), interval, length.map(nanos), Rng::new())
+        Self::start_at(now(), interval, length.map(nanos), jitter.then(Rng::new))
     }
 
-    fn start_at(start: Duration, interval: u64, length: Option<u64>, mut random: Rng) -> Self {
+    fn start_at(start: Duration, interval: u64, length: Option<u64>, random: Option<Rng>) -> Self {
         let first = interval.min(length.unwrap_or(interval)).max(1);
-        Self {
+        let mut clock = Self {
             interval,
             start,
             next: 0,
-            due: start + Duration::from_nanos(random.u64(..first)),
+            due: start,
             random,
-        }
+        };
+        let due = clock.moment(first);
+        clock.due += Duration::from_nanos(due);
+        clock
     }
 
     /// What has passed since the start.
@@ -149,9 +154,16 @@ impl Clock {
     /// Chooses the moment of the next tick, in this interval.
     fn plan(&mut self, interval: u64) {
         let begin = interval.saturating_mul(self.interval);
-        let due = begin.saturating_add(self.random.u64(..self.interval));
+        let due = begin.saturating_add(self.moment(self.interval));
         self.next = interval;
         self.due = self.start + Duration::from_nanos(due);
+    }
+
+    /// Chooses one of the first so many nanoseconds of an interval.
+    fn moment(&mut self, within: u64) -> u64 {
+        self.random
+            .as_mut()
+            .map_or(0, |random| random.u64(..within))
     }
 }
 
@@ -163,7 +175,7 @@ mod tests {
 
     fn clock(seed: u64) -> Clock {
         let start = Duration::from_secs(1);
-        Clock::start_at(start, 10 * MS, None, Rng::with_seed(seed))
+        Clock::start_at(start, 10 * MS, None, Some(Rng::with_seed(seed)))
     }
 
     /// Late ticks count what they missed and stand for it, and later ones keep
@@ -223,12 +235,25 @@ mod tests {
         }
     }
 
+    /// Without jitter ticks come at the beginning of each interval, late ones or not.
+    #[test]
+    fn even_ticks() {
+        let ms = Duration::from_millis;
+        let mut clock = Clock::start_at(ms(1_000), 10 * MS, None, None);
+        assert_eq!(clock.due, ms(1_000));
+        clock.at(ms(1_000));
+        assert_eq!(clock.due, ms(1_010));
+        let late = clock.at(ms(1_033));
+        assert_eq!((late.missed, late.stands_for), (2, ms(30)));
+        assert_eq!(clock.due, ms(1_040));
+    }
+
     /// A recording that is shorter than an interval has one tick.
     #[test]
     fn short_recordings() {
         for seed in 0..100 {
             let random = Rng::with_seed(seed);
-            let clock = Clock::start_at(Duration::ZERO, 1000 * MS, Some(MS), random);
+            let clock = Clock::start_at(Duration::ZERO, 1000 * MS, Some(MS), Some(random));
             assert!(clock.due < Duration::from_millis(1));
         }
     }

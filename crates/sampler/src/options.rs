@@ -8,6 +8,9 @@ use firefinch_process::Question;
 pub struct Options {
     /// Ticks a second.
     pub rate: NonZeroU32,
+    /// Each tick comes at a random moment of its interval, and else at its beginning, where
+    /// a program that keeps the same beat is seen at one moment of it only.
+    pub jitter: bool,
     /// How long; until interrupted if `None`.
     pub duration: Option<Duration>,
     /// What time samples stand for.

@@ -173,7 +173,7 @@ impl Recorder {
         wake_promptly();
         // Should that fail, the first tick finds out why.
         let _ = self.members.root.target.prepare(PREPARATION);
-        let mut clock = Clock::start(interval, self.options.duration);
+        let mut clock = Clock::start(interval, self.options.duration, self.options.jitter);
         let end = loop {
             let tick = clock.tick(self.options.duration);
             let elapsed = tick.map_or_else(|| clock.elapsed(), |tick| tick.time);
@@ -360,6 +360,7 @@ mod tests {
         let pid = Pid::new(i32::try_from(child.id()).unwrap()).unwrap();
         let options = Options {
             rate: NonZeroU32::new(1000).unwrap(),
+            jitter: true,
             duration: None,
             mode: Mode::Wall,
             whom: Whom::default(),
