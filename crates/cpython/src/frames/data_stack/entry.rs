@@ -1,4 +1,4 @@
-use firefinch_memory::{Bytes, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, RemoteAddr};
 
 use crate::layout::{Field, Layout, MissingField};
 
@@ -9,6 +9,8 @@ pub(super) struct EntryLayout {
     frame: usize,
     /// `cframe->current_frame`, in 3.11 and 3.12.
     through: Option<usize>,
+    /// `cframe->previous`
+    previous: Option<usize>,
     /// `tstate->datastack_chunk` and `tstate->datastack_top`
     chunk: usize,
     top: usize,
@@ -116,6 +118,7 @@ impl EntryLayout {
         Ok(Self {
             frame,
             through,
+            previous: layout.get(Field::CframePrevious),
             chunk,
             top,
             interpreter,
@@ -162,6 +165,15 @@ impl EntryLayout {
     /// Whether thread states say who holds the interpreter's lock.
     pub(super) fn tells_gil(&self) -> bool {
         self.lock.is_some()
+    }
+
+    /// Where the current frame of the loop before is kept, if the newest keeps its own at
+    /// `through`.
+    pub(super) fn before(&self, memory: &dyn Memory, through: RemoteAddr) -> Option<RemoteAddr> {
+        let (current, previous) = (self.through?, self.previous?);
+        let newest = RemoteAddr::new(through.get().checked_sub(current as u64)?);
+        let before = memory.read_ptr(newest.offset(previous as u64)).ok()?;
+        (!before.is_null()).then(|| before.offset(current as u64))
     }
 
     /// Where the current frame is kept, if the thread state only leads there.

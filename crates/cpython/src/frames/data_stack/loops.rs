@@ -88,9 +88,14 @@ impl Loops {
 }
 
 /// The loops of 3.11: each `_PyCFrame` runs the frames from the one that it
-/// names to the one that the next older names. `None` if that does not give
-/// these frames.
+/// names to the one that the next older names, but the newest none if it has just
+/// begun. `None` if that does not give these frames.
 pub(super) fn of_chain(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
+    let begun = || chain.get(1..).filter(|older| older.len() > 1);
+    of_begun(frames, chain).or_else(|| of_begun(frames, begun()?))
+}
+
+fn of_begun(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
     let mut rest = frames;
     let mut loops = Vec::with_capacity(chain.len());
     for (own, older) in chain.iter().zip(chain.iter().skip(1)) {
@@ -152,6 +157,9 @@ mod tests {
         let newest = chain(&[(1, 50), (2, 50), (9, 0)]);
         assert_eq!(counts(&stack, &newest), Some(vec![0, 5]));
         assert_eq!(counts(&frames(&[]), &chain(&[(9, 0)])), Some(vec![]));
+        // The newest has not set its own yet.
+        let begun = chain(&[(7, 99), (1, 50), (2, 30), (9, 0)]);
+        assert_eq!(of_chain(&stack, &begun), of_chain(&stack, &two));
         // Of another moment: the newest frame, one between, the oldest.
         assert_eq!(counts(&stack, &chain(&[(1, 40), (2, 30), (9, 0)])), None);
         assert_eq!(counts(&stack, &chain(&[(1, 50), (2, 35), (9, 0)])), None);

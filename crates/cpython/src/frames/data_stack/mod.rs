@@ -172,6 +172,15 @@ impl Seen {
         })
     }
 
+    /// Whether a loop runs, to 3.12: where none does, the current frame is kept in the
+    /// thread state itself.
+    fn is_in_loop(&self) -> bool {
+        self.through.is_some_and(|through| {
+            let inside = through.checked_sub(self.thread);
+            inside.is_none_or(|inside| inside >= MAX_THREAD_STATE)
+        })
+    }
+
     fn stack(&self, frames: Vec<RawFrame>, loops: &Loops) -> RawStack {
         RawStack {
             frames,
@@ -271,9 +280,26 @@ impl DataStack {
         known: &mut Known,
     ) -> Result<RawStack, StackError> {
         let seen = self.look(memory, thread, known)?;
-        let chain = self.follow(memory, known, seen, seen.current)?;
+        let chain = match self.follow(memory, known, seen, seen.current) {
+            Ok(chain) if !chain.frames.is_empty() || !seen.is_in_loop() => chain,
+            found => {
+                let nothing = found.err().unwrap_or(StackError::Garbage(seen.current));
+                let before = self.current_before(memory, seen).ok_or(nothing)?;
+                self.follow(memory, known, seen, before)?
+            }
+        };
         known.age();
         Ok(seen.stack(chain.frames, &self.loops))
+    }
+
+    /// The current frame of the loop before the newest one, to 3.12. A loop that has just
+    /// begun is in the thread state before it has a frame of its own
+    /// (`_PyEval_EvalFrameDefault`, `Python/ceval.c`): what is there until then lay on the C
+    /// stack before. (For a nanosecond of it not even the loop before is there.)
+    fn current_before(&self, memory: &dyn Memory, seen: Seen) -> Option<RemoteAddr> {
+        let through = seen.through.filter(|_| seen.is_in_loop())?;
+        let before = self.entry.before(memory, through)?;
+        memory.read_ptr(before).ok()
     }
 
     fn read_running(
@@ -333,20 +359,12 @@ impl DataStack {
     /// Whether what a look showed as the current frame may be one. To 3.12 each
     /// loop keeps it on the C stack (`_PyCFrame`, `Python/ceval.c`), where there
     /// is something else a moment after the loop has ended.
-    fn is_aim(
-        &mut self,
-        memory: &dyn Memory,
-        thread: RemoteAddr,
-        known: &mut Known,
-        seen: Seen,
-    ) -> bool {
-        let Some(through) = seen.through else {
+    fn is_aim(&mut self, memory: &dyn Memory, known: &mut Known, seen: Seen) -> bool {
+        if seen.through.is_none() {
             return true;
-        };
+        }
         if seen.current.is_null() {
-            // The thread's own, for when no loop runs, lies in its state.
-            let offset = through.checked_sub(thread);
-            return offset.is_some_and(|offset| offset < MAX_THREAD_STATE);
+            return !seen.is_in_loop();
         }
         let decoded = self.decode(memory, known, seen, seen.current);
         decoded.is_ok_and(|decoded| {

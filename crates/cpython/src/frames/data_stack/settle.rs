@@ -30,7 +30,7 @@ impl DataStack {
         seen: Seen,
     ) -> Result<RawStack, StackError> {
         let is_elsewhere = self.chunk_of(memory, seen.chunk, seen.current).is_none();
-        let found = match self.is_aim(memory, thread, known, seen) {
+        let found = match self.is_aim(memory, known, seen) {
             true if seen.current.is_null() => {
                 return Ok(seen.stack(Vec::new(), &Loops::default()));
             }
