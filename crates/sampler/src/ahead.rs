@@ -412,6 +412,7 @@ mod tests {
         let asked = vec![(CODE, SHORT + 1), (STATE, 32), (CODE, 4)];
         assert_eq!(standing.asked(), (asked, true));
     }
+
     /// Where frames were looked for below what was in use of the stack there were none: it is as it is now, and what was in use as it was.
     #[test]
     fn what_is_below_the_stack() {
