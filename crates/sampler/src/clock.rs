@@ -71,6 +71,7 @@ fn nanos(duration: Duration) -> u64 {
 impl Clock {
     /// A clock for a recording of this length. One that is shorter than an
     /// interval has its tick all the same.
+    ///
     /// Without `jitter` it ticks at the beginning of each interval.
     pub(crate) fn start(interval: Duration, length: Option<Duration>, jitter: bool) -> Self {
         let interval = nanos(interval).max(1);

@@ -92,10 +92,10 @@ impl Loops {
 /// begun. `None` if that does not give these frames.
 pub(super) fn of_chain(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
     let begun = || chain.get(1..).filter(|older| older.len() > 1);
-    of_begun(frames, chain).or_else(|| of_begun(frames, begun()?))
+    divide(frames, chain).or_else(|| divide(frames, begun()?))
 }
 
-fn of_begun(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
+fn divide(frames: &[RawFrame], chain: &[CFrame]) -> Option<Vec<RawLoop>> {
     let mut rest = frames;
     let mut loops = Vec::with_capacity(chain.len());
     for (own, older) in chain.iter().zip(chain.iter().skip(1)) {
