@@ -162,7 +162,7 @@ fn render(target: &mut Target, args: &DumpArgs) -> Result<String, AccessError> {
         target.lock_holders();
         let holds_lock =
             (target.threads().get(index)).is_some_and(|thread| target.holds_lock(thread));
-        let read = motion.map(|motion| target.read(index, motion));
+        let read = motion.map(|motion| target.read_one(index, motion));
         reads.push((index, holds_lock, read));
     }
     // What follows may ask the target's file system, which may be its own.

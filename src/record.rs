@@ -262,7 +262,7 @@ impl Job<'_> {
         };
         eprintln!(
             "{per_sample}{} reads of {} bytes of memory, {} looks at threads; \
-             as before: {} of stacks, {} of frames; {} looks waited for a stack; \
+             as before: {} of stacks, {} of frames; {} looks waited for a stack, {} for a call to be seen again; \
              {} code objects decoded; slowest tick {}",
             cost.calls,
             cost.bytes,
@@ -270,6 +270,7 @@ impl Job<'_> {
             percentage(reuse.same_stacks, reuse.stacks),
             percentage(reuse.same_frames, reuse.frames),
             reuse.deferred,
+            reuse.unproved,
             sums.decoded,
             milliseconds(recorder.slowest_tick()),
         );

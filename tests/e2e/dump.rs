@@ -78,6 +78,24 @@ fn threads() {
     });
 }
 
+/// A program of coroutines that come and go has a stack each time one asks, though hardly any
+/// look at it shows all of one.
+#[test]
+fn busy_coroutines() {
+    let has_async_generators = |python: &Interpreter| python.minor() >= (3, 6);
+    for_every_that("dump-coroutines", has_async_generators, |python| {
+        let target = Target::start(python, "coroutine_calls.py").settled();
+        for _ in 0..10 {
+            let dump = full_dump(&target);
+            let frames = &dump.thread("MainThread").frames;
+            let Some(oldest) = frames.last() else {
+                panic!("{dump:#?}");
+            };
+            assert_eq!(oldest.name, "<module>", "{dump:#?}");
+        }
+    });
+}
+
 /// The busy thread stands in its function, somewhere, on a stack that stands still.
 fn assert_busy(python: &Interpreter, thread: &Thread, known: &Value, below: &[TrueFrame]) {
     let expected = if python.free_threaded {

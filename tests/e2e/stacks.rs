@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::record::{assert_few_lost, function, label, labels, record};
+use crate::record::{assert_few_lost, function, in_quiet, label, labels, record, summed_up};
 use crate::support::{Collapsed, Interpreter, Run, Target, alone, for_every_that};
 
 /// Every stack that there can be, oldest frame first.
@@ -124,7 +124,7 @@ fn recorded_of(
 fn assert_possible(python: &Interpreter, kind: &str, tolerated: f64, rare: &[&str]) {
     let mut missing = BTreeSet::new();
     for attempt in 0..3 {
-        let (possible, collapsed, run) = recorded(python, kind, &[]);
+        let (possible, collapsed, run) = judged(|| recorded(python, kind, &[]), tolerated);
         possible.assert_of(&collapsed, &run, tolerated);
         assert_few_lost(collapsed.total(), &run, FEW);
         let overlooked = possible.overlooked(&collapsed);
@@ -139,6 +139,22 @@ fn assert_possible(python: &Interpreter, kind: &str, tolerated: f64, rare: &[&st
         }
     }
     panic!("never seen: {missing:?}");
+}
+
+/// What was recorded, once more if too much of it is impossible and that may be a single
+/// look: the one after a pause counts for all the ticks that were missed. Twice in a row it
+/// is not.
+fn judged(
+    record: impl Fn() -> (Possible, Collapsed, Run),
+    tolerated: f64,
+) -> (Possible, Collapsed, Run) {
+    let (possible, collapsed, run) = record();
+    let beyond = possible.wrong(&collapsed) as f64 - collapsed.total() as f64 * tolerated;
+    let missed = summed_up(&run, "ticks missed") as f64;
+    match beyond > 0.0 && beyond <= missed {
+        true => record(),
+        false => (possible, collapsed, run),
+    }
 }
 
 /// See "Limits" in README: in most runs none of 2,000 stacks with such calls is torn, in
@@ -381,12 +397,15 @@ fn lines() {
     for_every_that("stacks-lines", is_new, |python| {
         let _alone = alone();
         let target = Target::start_with(python, "oracle_stacks.py", &["lines"]).settled();
-        let [(seen, count), (stopped, _)] = [&[][..], &["--blocking"]].map(|options| {
-            let (collapsed, run) =
-                record(&target, &[&["-d", "0.5", "-r", "4000"], options].concat());
-            Possible::of(&target.truth).assert_of(&collapsed, &run, 0.0);
+        let recorded =
+            |options: &[&str]| record(&target, &[&["-d", "1.5", "-r", "1000"], options].concat()).1;
+        let returning = |run: &Run| {
+            let collapsed = Collapsed::parse(&run.stdout);
+            Possible::of(&target.truth).assert_of(&collapsed, run, 0.0);
             returning(&target, &collapsed)
-        });
+        };
+        let (stopped, _) = returning(&recorded(&["--blocking"]));
+        let (seen, count) = returning(&in_quiet(1500, || recorded(&[])));
         let bound = (3.0 * stopped).max(NEVER_TOO_MUCH);
         let bound = bound + 4.0 * (bound * (1.0 - bound) / count).sqrt();
         assert!(seen <= bound, "{seen} of {count}, with a stop {stopped}");

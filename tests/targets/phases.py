@@ -11,7 +11,7 @@ and `show`, measured around them from the line "ready" on: a machine with other
 things to do divides the time otherwise from one second to the next.
 
 Another program may give main() its own phases: each gets what the one before
-has returned.
+has returned. And it may have them run elsewhere, for so many seconds at a time.
 """
 import json
 import os
@@ -222,7 +222,11 @@ def watch_stdin(ended):
     ended.append(True)
 
 
-def main(phases):
+def here(work):
+    work()
+
+
+def main(phases, run=here, at_a_time=0.005):
     groundtruth.limit_life()
     ended = []
     watcher = threading.Thread(target=watch_stdin, args=(ended,), name="stdin-watcher")
@@ -232,9 +236,14 @@ def main(phases):
         once(phases, nothing_spent(phases))
     spent = nothing_spent(phases)
     groundtruth.announce({})
-    while not ended:
-        for _ in range(50):
+
+    def work():
+        end = CLOCK() + at_a_time
+        while CLOCK() < end:
             once(phases, spent)
+
+    while not ended:
+        run(work)
     total = sum(spent.values())
     shares = dict((name, part / total) for name, part in spent.items())
     said = "spent %s\n" % json.dumps(shares, sort_keys=True)

@@ -25,7 +25,7 @@ pub use code::{CodeCache, CodeError, CodeObject, Place, Resolved};
 pub use find::{FindError, FoundBy, Image, ImageFiles, ReadSeek, find};
 pub use frames::{
     CodeCounter, Leaf, MAX_FRAMES, Motion, Position, RawFrame, RawLoop, RawStack, Reach,
-    StackError, StackReader,
+    StackError, StackReader, Unproved,
 };
 pub use gil::Gil;
 pub use layout::{Build, DebugOffsetsError, Field, Layout, MissingField, ReleaseLevel, Version};

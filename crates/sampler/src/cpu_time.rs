@@ -94,7 +94,8 @@ impl CpuTime {
     /// Hands over what waits; looks that got no time are none.
     pub(crate) fn flush(&mut self, deferred: &mut Deferred, profile: &mut Profile) {
         for mut look in self.waiting.drain(..) {
-            if *look.weight_ns() > 0 {
+            // The stack of an unproved one is kept until it is known what that weighs.
+            if *look.weight_ns() > 0 || matches!(look, Look::Unproved(..)) {
                 deferred.take(look, profile);
             }
         }

@@ -8,13 +8,18 @@ pub(crate) enum Look {
     Sample(Sample),
     /// It weighs so much, and waits for a stack that ends like this.
     Deferred(Leaf, u64),
+    /// It weighs so much, and is the stack of this number, which waits to be believed.
+    Unproved(Number, u64),
 }
+
+/// The number of a stack that waits to be believed.
+pub(crate) type Number = u64;
 
 impl Look {
     pub(crate) fn weight_ns(&mut self) -> &mut u64 {
         match self {
             Self::Sample(sample) => &mut sample.weight_ns,
-            Self::Deferred(_, weight_ns) => weight_ns,
+            Self::Deferred(_, weight_ns) | Self::Unproved(_, weight_ns) => weight_ns,
         }
     }
 
@@ -25,7 +30,7 @@ impl Look {
                 matches!(sample.state, ThreadState::Running | ThreadState::Unknown)
             }
             // What stands still is followed.
-            Self::Deferred(..) => true,
+            Self::Deferred(..) | Self::Unproved(..) => true,
         }
     }
 }
@@ -35,7 +40,11 @@ impl Look {
 /// sample stands for the ticks missed before it. For what still waits in the end that is the
 /// last one that did.
 #[derive(Debug, Default)]
-pub(crate) struct Deferred(HashMap<Leaf, Waiting>);
+pub(crate) struct Deferred {
+    leaves: HashMap<Leaf, Waiting>,
+    /// What stacks weigh that wait to be believed.
+    weights: Vec<(Number, u64)>,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -54,26 +63,32 @@ impl Deferred {
         match look {
             Look::Sample(sample) => profile.add_sample(sample),
             Look::Deferred(leaf, weight_ns) => {
-                self.0.entry(leaf).or_default().looks.push(weight_ns);
+                self.leaves.entry(leaf).or_default().looks.push(weight_ns);
             }
+            Look::Unproved(number, weight_ns) => self.weights.push((number, weight_ns)),
         }
     }
 
     /// Enters the looks that have waited for this sample, which ends like that.
     pub(crate) fn shown(&mut self, leaf: Leaf, sample: Sample, profile: &mut Profile) {
-        if self.0.len() >= MAX_LEAVES {
+        if self.leaves.len() >= MAX_LEAVES {
             self.end(profile);
         }
         for leaf in [leaf, leaf.of_any_code()] {
-            let waiting = self.0.entry(leaf).or_default();
+            let waiting = self.leaves.entry(leaf).or_default();
             waiting.last = Some(sample);
             waiting.enter(profile);
         }
     }
 
+    /// Hands over what stacks weigh that wait to be believed.
+    pub(crate) fn weights(&mut self) -> impl Iterator<Item = (Number, u64)> {
+        self.weights.drain(..)
+    }
+
     /// No stack comes any more.
     pub(crate) fn end(&mut self, profile: &mut Profile) {
-        for (_, mut waiting) in self.0.drain() {
+        for (_, mut waiting) in self.leaves.drain() {
             waiting.enter(profile);
             profile.lose(LossReason::Torn, waiting.looks.len() as u64);
         }
@@ -81,7 +96,7 @@ impl Deferred {
 
     /// Another profile comes, which does not know the samples of this one.
     pub(crate) fn forget_samples(&mut self) {
-        self.0.retain(|_, waiting| {
+        self.leaves.retain(|_, waiting| {
             waiting.last = None;
             !waiting.looks.is_empty()
         });

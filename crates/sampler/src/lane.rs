@@ -11,7 +11,7 @@ use firefinch_profile::{
 use hashbrown::HashMap;
 
 use crate::cpu_time::CpuTime;
-use crate::deferred::{Deferred, Look};
+use crate::deferred::{Deferred, Look, Number};
 use crate::native::NativePlace;
 use crate::options::Mode;
 use crate::stack::{Stack, Standing, short_source};
@@ -29,6 +29,8 @@ pub(crate) struct Lanes {
     threads: HashMap<(Option<Tid>, u64), ThreadId>,
     frames: Frames,
     reuse: Reuse,
+    /// What stacks weigh of threads that have ended, while they wait to be believed.
+    weights: Vec<(Number, u64)>,
 }
 
 /// How much of the stacks was as before, and how much was new.
@@ -44,6 +46,8 @@ pub struct Reuse {
     pub same_frames: u64,
     /// Looks that waited for a stack with the same newest frame, as their own was gone.
     pub deferred: u64,
+    /// Stacks that waited for their calls to be seen once more.
+    pub unproved: u64,
 }
 
 impl AddAssign for Reuse {
@@ -53,6 +57,7 @@ impl AddAssign for Reuse {
         self.frames += other.frames;
         self.same_frames += other.same_frames;
         self.deferred += other.deferred;
+        self.unproved += other.unproved;
     }
 }
 
@@ -154,6 +159,7 @@ impl Lanes {
         }
         for (_, mut ended) in old {
             ended.end(profile);
+            self.weights.extend(ended.deferred.weights());
         }
     }
 
@@ -166,26 +172,51 @@ impl Lanes {
         process: ProcessId,
         profile: &mut Profile,
     ) -> Option<ThreadId> {
-        let lane = self.lanes.get_mut(index)?;
-        if lane.thread.is_none() {
-            let ident = thread.python.map_or(0, |python| python.ident);
-            let key = (thread.tid, ident);
-            let id = self.threads.entry(key).or_insert_with(|| {
-                profile.add_thread(firefinch_profile::Thread {
-                    process,
-                    tid: thread.tid.map_or(0, |tid| tid.get().unsigned_abs()),
-                    name: String::new(),
-                })
-            });
-            profile.rename_thread(*id, thread.display_name());
-            lane.thread = Some(*id);
+        if self.lanes.get(index)?.thread.is_none() {
+            let id = self.thread_of(&ThreadKey::of(thread), process, profile);
+            profile.rename_thread(id, thread.display_name());
+            self.lanes.get_mut(index)?.thread = Some(id);
         }
-        lane.thread
+        self.lanes.get(index)?.thread
+    }
+
+    /// The same of one that may have ended.
+    pub(crate) fn thread_of(
+        &mut self,
+        key: &ThreadKey,
+        process: ProcessId,
+        profile: &mut Profile,
+    ) -> ThreadId {
+        let enter = || {
+            profile.add_thread(firefinch_profile::Thread {
+                process,
+                tid: key.tid.map_or(0, |tid| tid.get().unsigned_abs()),
+                name: key.name.clone(),
+            })
+        };
+        *self
+            .threads
+            .entry((key.tid, key.ident))
+            .or_insert_with(enter)
     }
 
     /// A look waits for a stack.
     pub(crate) fn count_deferred(&mut self) {
         self.reuse.deferred += 1;
+    }
+
+    /// A stack waits to be believed.
+    pub(crate) fn count_unproved(&mut self) {
+        self.reuse.unproved += 1;
+    }
+
+    /// What stacks weigh that wait to be believed, each told once.
+    pub(crate) fn weights(&mut self) -> Vec<(Number, u64)> {
+        let mut weights = std::mem::take(&mut self.weights);
+        for lane in &mut self.lanes {
+            weights.extend(lane.deferred.weights());
+        }
+        weights
     }
 
     /// How much was as before.
@@ -228,6 +259,40 @@ impl Lanes {
             prefixes.push(profile.intern_stack(prefixes.last().copied(), frame));
         }
         prefixes.last().copied()
+    }
+
+    /// The same of a stack that is not the last one of its thread.
+    pub(crate) fn whole_stack(
+        &mut self,
+        mut stack: Stack<'_>,
+        profile: &mut Profile,
+    ) -> Option<StackId> {
+        self.reuse.stacks += 1;
+        self.reuse.frames += stack.len() as u64;
+        let mut found = None;
+        for at in 0..stack.len() {
+            let frame = self.frames.id(&mut stack, at, profile)?;
+            found = Some(profile.intern_stack(found, frame));
+        }
+        found
+    }
+}
+
+/// What a thread is known by in the profile.
+#[derive(Clone, Debug)]
+pub(crate) struct ThreadKey {
+    tid: Option<Tid>,
+    ident: u64,
+    name: String,
+}
+
+impl ThreadKey {
+    pub(crate) fn of(thread: &TargetThread) -> Self {
+        Self {
+            tid: thread.tid,
+            ident: thread.python.map_or(0, |python| python.ident),
+            name: thread.display_name().to_owned(),
+        }
     }
 }
 
@@ -318,7 +383,8 @@ pub(crate) fn native_frame(
     })
 }
 
-fn state(activity: Activity, profile: &mut Profile) -> ThreadState {
+/// The state as a profile has it.
+pub(crate) fn state(activity: Activity, profile: &mut Profile) -> ThreadState {
     match activity {
         Activity::Running => ThreadState::Running,
         Activity::WaitingForGil => ThreadState::WaitingForGil,

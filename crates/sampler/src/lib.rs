@@ -39,6 +39,7 @@ mod target;
 mod thread;
 mod threads;
 mod tree;
+mod unproved;
 mod within;
 
 pub use attach::{AttachError, Candidates, Stacks};

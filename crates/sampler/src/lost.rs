@@ -44,12 +44,19 @@ impl Lost {
         }
     }
 
+    /// Whether what was found instead of the stack waits to be believed.
+    pub fn is_unproved(&self) -> bool {
+        matches!(self, Self::Stack(StackError::Unproved))
+    }
+
     /// The reason under which the loss is counted.
     pub fn reason(&self) -> LossReason {
         let read = match self {
             Self::Stack(StackError::Read(read))
             | Self::Code(CodeError::Object(ObjectError::Read(read))) => read,
-            Self::Stack(StackError::Torn | StackError::Deferred(_)) => return LossReason::Torn,
+            Self::Stack(StackError::Torn | StackError::Deferred(_) | StackError::Unproved) => {
+                return LossReason::Torn;
+            }
             Self::Stack(StackError::TooDeep) => return LossReason::TooDeep,
             Self::Stack(StackError::Garbage(_)) | Self::Code(_) => return LossReason::BadData,
             Self::NotStopped(StopFailure::Gone) => return LossReason::ThreadGone,

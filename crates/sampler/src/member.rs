@@ -1,11 +1,12 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use firefinch_cpython::Motion;
 use firefinch_process::{AccessError, Question, Stopped, Stopper};
 use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
 
 use crate::clock::Tick;
 use crate::deferred::Look;
-use crate::lane::Lanes;
+use crate::lane::{Lanes, ThreadKey};
 use crate::lost::Lost;
 use crate::options::{Mode, Options};
 use crate::stack::{Reading, Stack};
@@ -13,6 +14,7 @@ use crate::state::Activity;
 use crate::stop::{NotStopped, motion, stop_running};
 use crate::target::Target;
 use crate::thread::TargetThread;
+use crate::unproved::{self, Waiting};
 
 /// One process of a recording: looked at at every tick, and what the profile
 /// knows of it.
@@ -31,6 +33,8 @@ pub(crate) struct Member {
     stopper: Option<Stopper>,
     /// Ticks in a row at which the interpreter could not be read.
     failures: u32,
+    /// Looks whose stacks wait to be believed.
+    waiting: Waiting,
     /// When it was last seen to that the target is still what it was; `None`
     /// if that is to be done at the next tick.
     kept_house: Option<Duration>,
@@ -61,6 +65,9 @@ const NAMING: Duration = Duration::from_millis(200);
 /// may have been mistaken for one while it was starting.
 const PATIENT_TICKS: u32 = 5;
 
+/// Between two looks at threads that all wait.
+const PAUSE: Duration = Duration::from_millis(1);
+
 impl Member {
     /// # Errors
     /// [`AccessError`] if its threads are to be stopped and may not be.
@@ -78,6 +85,7 @@ impl Member {
             read: Vec::new(),
             stopper,
             failures: 0,
+            waiting: Waiting::default(),
             kept_house: None,
             looks: 0,
         })
@@ -96,6 +104,7 @@ impl Member {
 
     /// The process has become another program, which the target knows already.
     pub(crate) fn begin_anew(&mut self, profile: &mut Profile) {
+        self.waiting.end(profile);
         self.lanes.clear(profile);
         if let Some(process) = self.process {
             profile.rename_process(process, &name(&self.target));
@@ -161,7 +170,57 @@ impl Member {
         self.read = reads;
         drop(moment);
         self.stopper = stopper;
+        self.settle(false, profile);
         Ok(())
+    }
+
+    /// Enters what has waited to be believed, and is by now.
+    fn settle(&mut self, is_last: bool, profile: &mut Profile) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Self {
+            process,
+            waiting,
+            target,
+            lanes,
+            ..
+        } = self;
+        let mut enter = |target: &Target, profile: &mut Profile| {
+            *process.get_or_insert_with(|| profile.add_process(entry(target)))
+        };
+        waiting.settle(is_last, target, lanes, &mut enter, profile);
+    }
+
+    /// Looks on at the threads that run, to learn the calls of what waits to be believed: no
+    /// later tick does.
+    pub(crate) fn learn(&mut self, patience: Duration, profile: &mut Profile) {
+        let begun = Instant::now();
+        self.lanes.flush(profile);
+        self.settle(false, profile);
+        while !self.waiting.is_empty() && begun.elapsed() < patience {
+            if self.target.refresh().is_err() {
+                return;
+            }
+            // One that has ended meanwhile cannot be read, and teaches nothing.
+            let _ = self.target.look(Question::WhoRuns);
+            let awake = self.target.awake().to_vec();
+            if awake.is_empty() {
+                std::thread::sleep(PAUSE);
+            }
+            for index in awake {
+                // Whatever comes of it is no sample.
+                let _ = self.target.read(index, Motion::Running);
+            }
+            self.settle(false, profile);
+        }
+    }
+
+    /// Nothing more is looked at, but to tell what was seen.
+    pub(crate) fn end(&mut self, profile: &mut Profile) {
+        self.lanes.flush(profile);
+        self.settle(true, profile);
+        self.waiting.end(profile);
     }
 
     /// Sees to it that the list of threads is right, unless that was done a
@@ -258,6 +317,30 @@ impl Member {
         }
     }
 
+    /// Has a stack wait that is not believed yet.
+    fn wait(&mut self, thread: Seen, moment: &mut Moment<'_>) {
+        let index = thread.index;
+        let stack = self.target.take_unproved(index);
+        let key = self.target.threads().get(index).map(ThreadKey::of);
+        let number = stack.zip(key).and_then(|(stack, key)| {
+            let seen = unproved::Seen {
+                time_ns: moment.time_ns,
+                thread: key,
+                activity: thread.activity,
+                holds_gil: stack.stack().holds_gil.unwrap_or(thread.holds_gil),
+            };
+            self.waiting.wait(seen, stack)
+        });
+        match (number, self.lanes.lane(index)) {
+            (Some(number), Some(lane)) => {
+                let look = Look::Unproved(number, moment.weight_ns);
+                lane.add(look, moment.options.mode, moment.profile);
+                self.lanes.count_unproved();
+            }
+            _ => moment.profile.lose(LossReason::Torn, 1),
+        }
+    }
+
     /// Enters in the profile what was read of a thread.
     fn sample(&mut self, seen: Seen, read: Result<Reading, Lost>, moment: &mut Moment<'_>) {
         let profile = &mut *moment.profile;
@@ -315,6 +398,11 @@ impl Member {
             }
             Err(lost) => match lost.waits_for() {
                 Some(_) if !is_wanted => {}
+                None if lost.is_unproved() => {
+                    if is_wanted {
+                        self.wait(seen, moment);
+                    }
+                }
                 Some(leaf) => {
                     self.lanes.count_deferred();
                     if let Some(lane) = self.lanes.lane(index) {

@@ -12,6 +12,7 @@ use crate::lost::Lost;
 use crate::paths::ShortPaths;
 use crate::thread::TargetThread;
 use crate::threads::{Found, Threads};
+use crate::unproved::{Proof, UnprovedStack};
 
 /// The interpreter that runs in the process now; an exec brings a new one.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Python {
     leftovers: bool,
     /// Whether a thread has no name yet.
     unnamed: bool,
+    /// The highest number that a thread of the last list has.
+    newest: u64,
 }
 
 /// Names are looked up again at most this often while some are missing: a
@@ -72,6 +75,7 @@ impl Python {
             names_read: None,
             leftovers: false,
             unnamed: false,
+            newest: 0,
         };
         python.paths = ShortPaths::new(python.sys_path(memory));
         Ok(python)
@@ -126,7 +130,7 @@ impl Python {
         self.leftovers
     }
 
-    /// Follows the list of threads: whose locks there are, and who has no name.
+    /// Follows the list of threads: whose locks there are, who has no name, and who is new.
     pub(crate) fn follow(&mut self, memory: &dyn Memory, threads: &Threads) {
         self.gils = interpreters(threads)
             .into_iter()
@@ -143,6 +147,19 @@ impl Python {
         }
         self.names_read = None;
         self.unnamed = threads.list().iter().any(is_unnamed);
+        self.renew(threads);
+    }
+
+    /// A thread state is often made where that of a thread lay which has ended.
+    fn renew(&mut self, threads: &Threads) {
+        let list = threads.list().iter();
+        let new = list.clone().filter(|thread| thread.serial > self.newest);
+        if let Some(stacks) = &mut self.stacks {
+            for python in new.filter_map(|thread| thread.python.as_ref()) {
+                stacks.renew(python.state);
+            }
+        }
+        self.newest = list.map(|thread| thread.serial).max().unwrap_or_default();
     }
 
     /// Reads names that are missing, unless that was done a moment ago, and
@@ -260,9 +277,41 @@ impl Python {
         let Some(stacks) = self.reader() else {
             return Ok(0);
         };
-        let raw = stacks.read(memory, state, motion).map_err(Lost::Stack)?;
+        thread.stack.unproved = None;
+        let raw = match stacks.read(memory, state, motion) {
+            Err(error) => {
+                if let Some(unproved) = stacks.take_unproved() {
+                    let raw = unproved.stack();
+                    let places = self.codes.resolve(memory, raw).map_err(Lost::Code)?;
+                    let sure = unproved.sure();
+                    let sure = sure.map(|raw| self.codes.resolve(memory, &raw));
+                    let sure = sure.transpose().map_err(Lost::Code)?;
+                    thread.stack.unproved = Some(UnprovedStack::new(unproved, places, sure));
+                }
+                return Err(Lost::Stack(error));
+            }
+            Ok(raw) => raw,
+        };
         let update = thread.stack.update(&mut self.codes, memory, &raw);
         update.map_err(Lost::Code)
+    }
+
+    /// Whether a stack that was read before is believed by now.
+    pub(crate) fn prove(&mut self, memory: &dyn Memory, stack: &mut UnprovedStack) -> Proof {
+        let Some(reader) = self.reader() else {
+            return Proof::None;
+        };
+        if !reader.prove(memory, stack.raw()) {
+            let rest = stack.raw().is_hopeless().then(|| stack.rest()).flatten();
+            return rest.map_or(Proof::None, Proof::Of);
+        }
+        let places = stack.places().iter().rev();
+        let frames = stack.stack().frames.iter().rev();
+        let later = |(before, frame)| self.codes.place_later(before, frame);
+        match places.zip(frames).map(later).collect() {
+            Some(places) => Proof::Of(places),
+            None => Proof::Gone,
+        }
     }
 }
 

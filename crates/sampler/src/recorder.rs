@@ -1,7 +1,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use firefinch_process::{AccessError, Process, wake_promptly};
 use firefinch_profile::{Meta, Profile};
@@ -52,6 +52,9 @@ const PREPARATION: Duration = Duration::from_millis(500);
 /// After an exec a new interpreter takes tens of milliseconds to start; a
 /// program that has none after this is not Python.
 const EXEC_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long may be looked on after the last tick to learn what was seen.
+const LESSON: Duration = Duration::from_millis(200);
 
 /// While it is waited for, whoever observes is asked so often.
 const EXEC_SLICE: Duration = Duration::from_millis(100);
@@ -198,12 +201,24 @@ impl Recorder {
                 break End::Interrupted;
             }
         };
-        for member in self.members.all_mut() {
-            member.lanes.flush(&mut self.profile);
-        }
         self.profile.miss(clock.unused(self.options.duration));
         self.profile.meta.duration_ns = nanos(clock.elapsed());
+        self.learn();
+        for member in self.members.all_mut() {
+            member.end(&mut self.profile);
+        }
         end
+    }
+
+    /// Looks on for a moment, to tell what was seen by what there is now.
+    fn learn(&mut self) {
+        let until = Instant::now() + LESSON;
+        let mut left = u32::try_from(self.members.all().count()).unwrap_or(u32::MAX);
+        for member in self.members.all_mut() {
+            let rest = until.saturating_duration_since(Instant::now());
+            member.learn(rest / left.max(1), &mut self.profile);
+            left = left.saturating_sub(1);
+        }
     }
 
     /// Lets the observer see where the recording stands, and say whom to sample.
@@ -284,12 +299,12 @@ impl Recorder {
     /// The root stays where it is, for what is asked of it at the end.
     fn part_with_root(&mut self, absence: Absence) {
         self.members.root_is_there = false;
-        self.members.root.lanes.flush(&mut self.profile);
+        self.members.root.end(&mut self.profile);
         self.tell_tree(&Arc::clone(self.members.root.target.process()), absence);
     }
 
     fn part_with(&mut self, mut member: Member, absence: Absence) {
-        member.lanes.flush(&mut self.profile);
+        member.end(&mut self.profile);
         self.tell_tree(member.target.process(), absence);
         self.past.add(member);
     }

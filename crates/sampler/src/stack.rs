@@ -9,6 +9,7 @@ use crate::fold::Shown;
 use crate::merged::{MergedFrame, MergedStack, Runs};
 use crate::native::{NativePlace, NativeStack};
 use crate::paths::ShortPaths;
+use crate::unproved::UnprovedStack;
 
 /// A thread's stack as it is now, and how much of it is as it was before.
 #[derive(Debug)]
@@ -164,6 +165,8 @@ pub(crate) struct KnownStack {
     pub(crate) holds_gil: Option<bool>,
     /// Its newest Python frame, for which looks may wait.
     pub(crate) leaf: Option<Leaf>,
+    /// What was found instead of a stack, if that waits to be believed.
+    pub(crate) unproved: Option<UnprovedStack>,
     /// The thread's rest in which it was read, which proves it as long as it
     /// lasts.
     pub(crate) rest: Option<u64>,

@@ -3,7 +3,7 @@ use std::fmt;
 
 use firefinch_cpython::{
     Build, CodeCache, FindError, Gil, Image, ImageFiles, Interpreter, MissingField, Motion,
-    PythonThread, Runtime, StackReader, ThreadIds, find,
+    PythonThread, Runtime, StackError, StackReader, ThreadIds, find,
 };
 use firefinch_memory::{Memory, ReadError, RemoteAddr};
 
@@ -183,6 +183,11 @@ fn names(
     names
 }
 
+/// How many moments are looked at for one whose calls are known: what waits for later samples
+/// to show its calls waits here for nothing. A slow machine, as an emulated one, takes many to
+/// get used to how long a copy of a deep stack takes, and believes none before.
+const MOMENTS: usize = 24;
+
 struct Reader<'a> {
     stacks: StackReader,
     codes: CodeCache,
@@ -192,7 +197,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn stack(&mut self, thread: RemoteAddr) -> Stack {
-        let stack = self.stacks.read(self.memory, thread, self.motion);
+        let mut read = || self.stacks.read(self.memory, thread, self.motion);
+        let first = read();
+        let stack = (1..MOMENTS).fold(first, |stack, _| match stack {
+            Err(StackError::Unproved | StackError::Deferred(_)) => read(),
+            stack => stack,
+        });
         let stack = stack.map_err(|error| error.to_string())?;
         let places = self.codes.resolve(self.memory, &stack);
         let places = places.map_err(|error| error.to_string())?;

@@ -156,6 +156,14 @@ impl CodeCache {
         Ok(places.take(same).take_while(holds).count())
     }
 
+    /// Where a frame stands that was resolved before, and is known better now; `None` if
+    /// its code object is not the same any more.
+    pub fn place_later(&self, before: &Place, frame: &RawFrame) -> Option<Place> {
+        let entry = self.entries.get(&frame.code)?;
+        let is_same = Arc::ptr_eq(&entry.code, &before.code);
+        self.place(frame).ok().filter(|_| is_same)
+    }
+
     fn place(&self, frame: &RawFrame) -> Result<Place, CodeError> {
         let entry = self.entries.get(&frame.code);
         let entry = entry.ok_or(CodeError::NotCode(frame.code))?;

@@ -28,6 +28,8 @@ pub(super) struct Calls {
     observed: HashMap<Call, (u8, u8, u64)>,
     /// Stacks looked at.
     stacks: u64,
+    /// Calls that have become known.
+    learnt: u64,
 }
 
 /// Times that a place which is known to call something must have named another
@@ -87,6 +89,7 @@ impl Calls {
         if !self.known.insert(call(caller, callee)) {
             return;
         }
+        self.learnt = self.learnt.wrapping_add(1);
         if let Some(caller) = caller {
             self.places.insert((caller.code, caller.position));
             let sites = self.sites.entry((caller.code, callee.code)).or_default();
@@ -114,6 +117,11 @@ impl Calls {
     /// mostly been met.
     pub(super) fn has_seen_many(&self) -> bool {
         self.stacks >= MANY
+    }
+
+    /// Changes when more is known than before.
+    pub(super) fn lessons(&self) -> u64 {
+        self.learnt.wrapping_add(u64::from(self.has_seen_many()))
     }
 
     /// The caller itself names this callee.

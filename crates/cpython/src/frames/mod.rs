@@ -19,8 +19,8 @@ use firefinch_memory::{Memory, ReadError, RemoteAddr};
 
 use crate::layout::MissingField;
 use crate::runtime::Runtime;
-use data_stack::DataStack;
-use linked::Linked;
+use data_stack::{Chain, DataStack};
+use linked::{Linked, Seen};
 pub use reach::Reach;
 
 /// One frame as it stands in the target.
@@ -63,6 +63,77 @@ pub struct RawStack {
     /// Its newest frame, as looks name it that wait for such a stack
     /// ([`StackError::Deferred`]); `None` if none will wait for one like this.
     pub leaf: Option<Leaf>,
+}
+
+/// A stack of a moving thread as it was copied, some calls of which are not known yet.
+///
+/// To look at other moments until one's calls are known would show what is known already:
+/// of a program that has just been attached to, what it does most. So it waits for later
+/// looks to show that its calls are made ([`StackReader::prove`]).
+#[derive(Debug)]
+pub struct Unproved {
+    thread: RemoteAddr,
+    stack: RawStack,
+    copied: Copied,
+    /// What is sure at least, newest first.
+    sure: Vec<RawFrame>,
+    /// What was known when it was asked about last, and how often more was since.
+    lessons: u64,
+    asked: u32,
+}
+
+/// How often it is asked about a stack of which a part is sure.
+const PATIENCE: u32 = 64;
+/// After so many times one lesson more has to be learnt before the next, up to so many.
+const OFTEN: u32 = 32;
+const MOST_LESSONS: u64 = 16;
+
+/// The same with what else is known of the copy.
+#[derive(Debug)]
+enum Copied {
+    Linked(Vec<Seen>),
+    DataStack(Chain),
+}
+
+impl Unproved {
+    /// What was copied, some callers maybe not where they called from.
+    pub fn stack(&self) -> &RawStack {
+        &self.stack
+    }
+
+    /// The same up to the newest frame that is sure: what is shown if the rest is never told.
+    /// `None` if such a one is to be lost.
+    pub fn sure(&self) -> Option<RawStack> {
+        (!self.sure.is_empty()).then(|| RawStack {
+            frames: self.sure.clone(),
+            loops: Vec::new(),
+            codes: self.stack.codes,
+            holds_gil: self.stack.holds_gil,
+            leaf: None,
+        })
+    }
+
+    /// Whether the rest will hardly be told any more.
+    pub fn is_hopeless(&self) -> bool {
+        !self.sure.is_empty() && self.asked >= PATIENCE
+    }
+
+    /// Has it asked about once more, whatever was learnt: it is the last time.
+    pub fn ask_again(&mut self) {
+        self.lessons = u64::MAX;
+    }
+
+    /// Whether enough more is known than when it was asked about last: the more often it was
+    /// in vain, the more that is.
+    fn is_news(&mut self, lessons: u64) -> bool {
+        let enough = 1 + u64::from(self.asked / OFTEN).min(MOST_LESSONS);
+        let is_news = self.lessons.abs_diff(lessons) >= enough;
+        if is_news {
+            self.lessons = lessons;
+            self.asked = self.asked.saturating_add(1);
+        }
+        is_news
+    }
 }
 
 /// Which frame was the newest of a stack, as far as that can still be told when its
@@ -135,6 +206,9 @@ pub enum StackError {
     /// Its newest frame is known, and not who has called that. Stacks have been seen that
     /// end in such a frame: the next one stands for this one too ([`RawStack::leaf`]).
     Deferred(Leaf),
+    /// Some of its calls are not known yet: it waits for them to be
+    /// ([`StackReader::take_unproved`]).
+    Unproved,
     /// Something in it cannot be a frame.
     Garbage(RemoteAddr),
 }
@@ -146,6 +220,7 @@ impl fmt::Display for StackError {
             Self::Torn => f.write_str("the stack changed while it was read"),
             Self::TooDeep => write!(f, "more than {MAX_FRAMES} frames"),
             Self::Deferred(_) => f.write_str("the callers of its newest frame have gone on"),
+            Self::Unproved => f.write_str("some of its calls were never seen before"),
             Self::Garbage(at) => write!(f, "no frame at {at}"),
         }
     }
@@ -210,6 +285,8 @@ pub enum Motion {
 pub struct StackReader {
     kind: Kind,
     reach: Option<Reach>,
+    /// Of the last reading.
+    unproved: Option<Unproved>,
 }
 
 #[derive(Debug)]
@@ -231,6 +308,7 @@ impl StackReader {
                 Err(_) => Kind::DataStack(Box::new(DataStack::new(layout)?)),
             },
             reach: Reach::new(layout),
+            unproved: None,
         })
     }
 
@@ -269,9 +347,43 @@ impl StackReader {
         thread: RemoteAddr,
         motion: Motion,
     ) -> Result<RawStack, StackError> {
+        self.unproved = None;
+        let (read, unproved) = match &mut self.kind {
+            Kind::Linked(linked) => {
+                let read = linked.read(memory, thread, motion);
+                (read, linked.take_unproved())
+            }
+            Kind::DataStack(data_stack) => {
+                let read = data_stack.read(memory, thread, motion);
+                (read, data_stack.take_unproved())
+            }
+        };
+        if read == Err(StackError::Unproved) {
+            self.unproved = unproved;
+        }
+        read
+    }
+
+    /// Another thread has this state from now on, of which no stack was read yet: nothing
+    /// is [deferred](StackError::Deferred) to one like those of the thread before.
+    pub fn renew(&mut self, thread: RemoteAddr) {
         match &mut self.kind {
-            Kind::Linked(linked) => linked.read(memory, thread, motion),
-            Kind::DataStack(data_stack) => data_stack.read(memory, thread, motion),
+            Kind::Linked(_) => {}
+            Kind::DataStack(data_stack) => data_stack.renew(thread),
+        }
+    }
+
+    /// The stack that was read last, if that failed with [`StackError::Unproved`].
+    pub fn take_unproved(&mut self) -> Option<Unproved> {
+        self.unproved.take()
+    }
+
+    /// Whether all calls of a stack have become known since it was read, or it was last
+    /// asked about: then it stands where it called from.
+    pub fn prove(&mut self, memory: &dyn Memory, unproved: &mut Unproved) -> bool {
+        match &mut self.kind {
+            Kind::Linked(linked) => linked.place_later(memory, unproved),
+            Kind::DataStack(data_stack) => data_stack.place_later(memory, unproved),
         }
     }
 }

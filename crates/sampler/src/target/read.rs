@@ -1,11 +1,19 @@
-use firefinch_cpython::Motion;
+use std::time::{Duration, Instant};
+
+use firefinch_cpython::{Motion, Place};
+use firefinch_profile::LossReason;
 
 use super::Target;
 use crate::lost::Lost;
 use crate::stack::{Frames, KnownStack, Reading, Stack};
+use crate::unproved::{Proof, UnprovedStack};
 
 /// How often a moving stack is read before it is given up at this tick.
 pub(crate) const ATTEMPTS: usize = 3;
+/// How many moments are looked at for one that can be told by itself, however long that takes.
+const FEW: usize = 24;
+/// For how long more of them are.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The stack of one thread.
 impl Target {
@@ -57,6 +65,45 @@ impl Target {
         })
     }
 
+    /// Reads it for whoever looks once: where a stack is torn, or waits to be believed or for
+    /// another one, others are looked at until one can be told.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_one(&mut self, index: usize, motion: Motion) -> Result<Reading, Lost> {
+        let begun = Instant::now();
+        let mut read = self.read(index, motion);
+        let mut looks = 1;
+        // Another look at what stands still shows the same.
+        while motion == Motion::Running
+            && !self.is_native()
+            && let Err(lost) = &read
+            && matches!(lost.reason(), LossReason::Torn | LossReason::BadData)
+            && (looks < FEW || begun.elapsed() < PATIENCE)
+        {
+            read = self.read(index, motion);
+            looks += 1;
+        }
+        match read {
+            Err(lost) if lost.is_unproved() => self.show_sure(index).ok_or(lost),
+            read => read,
+        }
+    }
+
+    /// What is sure of a stack that waits to be believed, as if that were all.
+    fn show_sure(&mut self, index: usize) -> Option<Reading> {
+        let mut unproved = self.take_unproved(index)?;
+        let thread = self.threads.get_mut(index)?;
+        let codes = &mut self.python.as_mut()?.codes;
+        let raw = unproved.raw().sure()?;
+        let unchanged = thread.stack.update(codes, &*self.memory, &raw).ok()?;
+        Some(Reading {
+            index,
+            unchanged,
+            leaf: None,
+        })
+    }
+
     /// What was read last of the thread. To name its files takes the file system of
     /// the target, which the target may be itself: better let it go before.
     pub fn stack(&mut self, reading: Reading) -> Stack<'_> {
@@ -67,6 +114,31 @@ impl Target {
             unchanged: reading.unchanged.min(frames.len()),
             holds_gil: stack.and_then(|stack| stack.holds_gil),
             frames,
+            paths: self.python.as_mut().map(|python| &mut python.paths),
+            process: &self.process,
+        }
+    }
+
+    /// What was found instead of the stack of the thread at `index` when it was read last,
+    /// if that waits to be believed.
+    pub(crate) fn take_unproved(&mut self, index: usize) -> Option<UnprovedStack> {
+        self.threads.get_mut(index)?.stack.unproved.take()
+    }
+
+    /// Whether a stack that was read before is believed by now.
+    pub(crate) fn prove(&mut self, stack: &mut UnprovedStack) -> Proof {
+        match &mut self.python {
+            Some(python) => python.prove(&*self.memory, stack),
+            None => Proof::None,
+        }
+    }
+
+    /// A stack that was read before.
+    pub(crate) fn stack_of<'a>(&'a mut self, places: &'a [Place]) -> Stack<'a> {
+        Stack {
+            unchanged: 0,
+            holds_gil: None,
+            frames: Frames::Python(places),
             paths: self.python.as_mut().map(|python| &mut python.paths),
             process: &self.process,
         }
@@ -85,7 +157,8 @@ impl Target {
         let mut unchanged = python.read_stack(&*self.memory, thread, motion);
         for _ in 1..attempts {
             // A code object may be released between the two halves.
-            let is_lost = unchanged.is_err_and(|lost| lost.waits_for().is_none());
+            let waits = |lost: Lost| lost.waits_for().is_some() || lost.is_unproved();
+            let is_lost = unchanged.is_err_and(|lost| !waits(lost));
             if !is_lost {
                 break;
             }

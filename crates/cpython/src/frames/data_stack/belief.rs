@@ -6,7 +6,7 @@ use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
 use super::{DataStack, Seen};
-use crate::frames::RawFrame;
+use crate::frames::{Position, RawFrame};
 
 /// Bytes between two frames, one of which called the other, that are searched
 /// for the callee: more than a function has locals and stack.
@@ -35,8 +35,9 @@ impl DataStack {
                 self.prove(memory, known, caller, callee);
             } else if self.is_calling(memory, caller)
                 && self.names(caller, callee).unwrap_or(false)
-                && self.still_stands(memory, caller)
-                && known.pace.is_prompt(seen.at)
+                && ((self.still_stands(memory, caller) && known.pace.is_prompt(seen.at))
+                    // What is over within a microsecond is hardly ever met standing.
+                    || self.calls_by_name(memory, caller, callee))
             {
                 self.calls.told(caller, callee);
             }
@@ -52,6 +53,19 @@ impl DataStack {
         let bytes = self.look.slice(frame.addr, self.frame.span);
         let decoded = bytes.and_then(|bytes| self.frame.decode(frame.addr, bytes));
         decoded.is_some_and(|decoded| decoded.calling)
+    }
+
+    /// Whether the caller stands where it calls something of the callee's name.
+    fn calls_by_name(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
+        let Position::Instruction(at, 0) = caller.position else {
+            return false;
+        };
+        let code = self.program.code(memory, caller.code);
+        let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
+            return false;
+        };
+        let at = code.offset_of(at);
+        at.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
     }
 
     /// Whether a frame is as it was copied by the last look, a moment ago: so

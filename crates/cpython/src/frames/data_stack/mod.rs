@@ -64,7 +64,8 @@
 //! ([`Calls`]); a call of something that is not named in the bytecode at all (a
 //! class, a function out of a table) when both frames were alive in one copy of
 //! the data stack. Calls that are not known yet are learnt by further looks, but
-//! what is shown then is the first one. Where we were held up while we copied,
+//! what is shown then is the first one, if need be when some later stack has shown that they
+//! are made ([`Unproved`]). Where we were held up while we copied,
 //! on a processor that others want too, in milliseconds a program is everywhere
 //! and back: [`Pace`](pace::Pace) tells such looks.
 
@@ -97,15 +98,21 @@ use hashbrown::HashMap;
 use super::c_frames::CFrames;
 use super::edges::Calls;
 use super::program::Program;
-use super::{CodeCounter, Leaf, MAX_FRAMES, Motion, RawFrame, RawStack, StackError};
+use super::{
+    CodeCounter, Copied, Leaf, MAX_FRAMES, Motion, RawFrame, RawStack, StackError, Unproved,
+};
 use crate::layout::{Field, Layout, MissingField};
 use cells::CELL;
+use debts::Debts;
+use deferred::Deferred;
 use entry::{COUNTER_BYTES, Entry, EntryLayout};
 use frame::{FrameLayout, Instructions, Shapes};
 use known::{Known, is_fresh};
 pub(super) use look::Look;
 use loops::Loops;
 use pace::Speed;
+pub(super) use path::Chain;
+use place::Placed;
 pub(super) use proof::Order;
 
 /// Reads stacks that lie in data-stack chunks.
@@ -124,6 +131,8 @@ pub(super) struct DataStack {
     proof: Look,
     /// Looks that may still be taken to prove calls for this sample.
     proofs_left: usize,
+    /// What the last reading has found, if some calls of it are not known.
+    unproved: Option<Unproved>,
     plan: Vec<(RemoteAddr, usize)>,
     /// Of the stack that was followed last.
     loops: Loops,
@@ -223,6 +232,7 @@ impl DataStack {
             look: Look::default(),
             proof: Look::default(),
             proofs_left: 0,
+            unproved: None,
             plan: Vec::new(),
             loops: Loops::new(layout),
             c_frames: CFrames::new(layout),
@@ -323,11 +333,43 @@ impl DataStack {
                     known.meet_resumers(&stack.frames);
                     return Ok(stack);
                 }
-                Err(error @ StackError::Deferred(_)) => return Err(error),
+                // Both stand for this moment, of which there will be a stack.
+                Err(error @ (StackError::Deferred(_) | StackError::Unproved)) => {
+                    return Err(error);
+                }
                 Err(error) => failure = error,
             }
         }
         Err(failure)
+    }
+
+    /// What the thread before had there waits no more, nor does anything wait for it.
+    pub(super) fn renew(&mut self, thread: RemoteAddr) {
+        if let Some(known) = self.threads.get_mut(&thread) {
+            known.deferred = Deferred::default();
+            known.debts = Debts::default();
+        }
+    }
+
+    pub(super) fn take_unproved(&mut self) -> Option<Unproved> {
+        self.unproved.take()
+    }
+
+    /// Whether the calls of a stack that was copied before are known by now.
+    pub(super) fn place_later(&mut self, memory: &dyn Memory, unproved: &mut Unproved) -> bool {
+        if !unproved.is_news(self.calls.lessons()) {
+            return false;
+        }
+        let Copied::DataStack(chain) = &unproved.copied else {
+            return false;
+        };
+        let Some(known) = self.threads.remove(&unproved.thread) else {
+            return false;
+        };
+        let frames = &mut unproved.stack.frames;
+        let placed = self.place_all(memory, &known, chain, frames);
+        self.threads.insert(unproved.thread, known);
+        placed == Placed::All
     }
 
     /// What a look showed, with the frame that a loop ran before it ended. In 3.12 the

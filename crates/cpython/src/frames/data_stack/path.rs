@@ -11,7 +11,7 @@ use crate::frames::RawFrame;
 
 /// Frames that lead from one to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chain {
+pub(crate) struct Chain {
     /// Newest first.
     pub(super) frames: Vec<RawFrame>,
     /// A bit for each of the newest frames that had returned when it was copied,

@@ -159,8 +159,18 @@ impl DataStack {
             _ => return None,
         };
         // Else it is another frame of that function, which has just begun.
-        let may_be = comes || code.leads(place, offset);
-        may_be.then(|| Position::Instruction(code.instruction_at(place), 0))
+        if !comes && !code.leads(place, offset) {
+            return None;
+        }
+        let position = Position::Instruction(code.instruction_at(place), 0);
+        if is_only && code.calls_by_name(place, callee.code, &to) {
+            let caller = RawFrame {
+                position,
+                ..*caller
+            };
+            self.calls.read(&caller, callee);
+        }
+        Some(position)
     }
 
     /// Whether every call that is not known is made where something is called

@@ -9,7 +9,7 @@ use super::pace::Speed;
 use super::path::Chain;
 use super::place::Placed;
 use super::{DataStack, Seen};
-use crate::frames::{RawFrame, RawStack, StackError};
+use crate::frames::{Copied, RawFrame, RawStack, StackError, Unproved};
 
 /// Looks taken to learn the calls of a stack.
 const LOOKS: usize = 16;
@@ -98,17 +98,19 @@ impl DataStack {
             self.defer(memory, known, seen)?;
         }
         let (fit, chain, mut stack) = self.newest_stack(memory, known, seen)?;
-        let stack = match self.place_all(memory, known, &chain, &mut stack.frames) {
-            Placed::All => stack,
-            Placed::StandingOnly => {
-                self.settle(memory, thread, known, seen, (fit, chain), stack)?
-            }
+        let found = match self.place_all(memory, known, &chain, &mut stack.frames) {
+            Placed::All => Ok(stack),
+            Placed::StandingOnly => self.settle(memory, thread, known, seen, (fit, chain), stack),
             Placed::NotAll => return Err(StackError::Torn),
         };
-        if !seen.late && !is_elsewhere {
-            known.debts.owe(seen.current, &stack);
+        let shown = match &found {
+            Ok(stack) => Some(stack),
+            Err(_) => self.unproved.as_ref().map(Unproved::stack),
+        };
+        if let Some(shown) = shown.filter(|_| !seen.late && !is_elsewhere) {
+            known.debts.owe(seen.current, shown);
         }
-        Ok(stack)
+        found
     }
 
     /// Has the look wait for a stack that ends in the same frame, if one may be expected.
@@ -233,7 +235,15 @@ impl DataStack {
             last = Some((fit, chain));
         }
         if !was_alive || !self.may_call(memory, known, &first.frames) {
-            return Err(StackError::Torn);
+            self.unproved = Some(Unproved {
+                thread,
+                stack,
+                copied: Copied::DataStack(first),
+                sure: Vec::new(),
+                lessons: self.calls.lessons(),
+                asked: 0,
+            });
+            return Err(StackError::Unproved);
         }
         // Seen like that again and again, they are known.
         for (callee, caller) in first.frames.iter().zip(first.frames.iter().skip(1)) {

@@ -13,6 +13,8 @@ pub(super) type Call = (RemoteAddr, Position, RemoteAddr);
 #[derive(Debug, Default)]
 pub(super) struct Habits {
     believed: HashSet<Call>,
+    /// Calls that came to be.
+    learnt: u64,
     /// Where a code object is believed to call another.
     places: HashMap<(RemoteAddr, RemoteAddr), Vec<Position>>,
     /// The places that call a Python function by its name, and so no other.
@@ -110,6 +112,11 @@ impl Habits {
         self.direct.contains(&(caller.code, caller.position))
     }
 
+    /// How many calls have come to be believed.
+    pub(super) fn learnt(&self) -> u64 {
+        self.learnt
+    }
+
     pub(super) fn believes(&self, call: &Call) -> bool {
         self.believed.contains(call)
     }
@@ -120,6 +127,7 @@ impl Habits {
             *self = Self::default();
         }
         if self.believed.insert(call) {
+            self.learnt = self.learnt.wrapping_add(1);
             self.places
                 .entry((call.0, call.2))
                 .or_default()

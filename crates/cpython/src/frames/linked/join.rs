@@ -14,12 +14,18 @@ impl Linked {
     /// were executing when they were copied, where one of these is known to call
     /// the oldest of them and stands there or has just come from there. To
     /// look again would show what can be told. In a recursion it may be another frame
-    /// of the caller's function.
-    pub(super) fn join(&mut self, memory: &dyn Memory, proofs: &mut usize) -> Option<Vec<Seen>> {
+    /// of the caller's function. Where that cannot be told, what was executing alone as far
+    /// as its calls are known: as the stack if it was copied whole, else as what is sure of it.
+    pub(super) fn join(
+        &mut self,
+        memory: &dyn Memory,
+        proofs: &mut usize,
+    ) -> (Option<Vec<Seen>>, Option<Vec<Seen>>) {
         let mut callers = self.chain.executing();
         let mut raw = callers.clone();
-        if !self.is_root(memory, callers.last()?) {
-            return None;
+        let root = callers.last().copied();
+        if !root.is_some_and(|root| self.is_root(memory, &root)) {
+            return (None, None);
         }
         self.contexts.meet(&raw);
         let from = self.settle(memory, &mut callers);
@@ -32,12 +38,15 @@ impl Linked {
             callers.drain(..from);
         }
         if let Some(joined) = self.on_executing(memory, &raw, &callers) {
-            return Some(joined);
+            return (Some(joined), None);
         }
         // They were executing a moment later than the newest was, unless that and all its
         // callers were as well: then only the calls are not known yet.
         let moved = !self.chain.stood();
-        (moved && self.chain.is_whole()).then_some(callers)
+        match moved && self.chain.is_whole() {
+            true => (Some(callers), None),
+            false => (None, Some(callers)),
+        }
     }
 
     pub(super) fn on_executing(

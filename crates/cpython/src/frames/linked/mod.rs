@@ -31,7 +31,9 @@
 //! when it was copied, if that is known to call them (`join`). Where that cannot be told
 //! either, what was executing is shown alone, without what is newer than the first call in
 //! it that cannot be: that is a moment of the thread as well, some
-//! microseconds later, and to look again would show what stands still. So one call copies
+//! microseconds later, and to look again would show what stands still. Where only the calls
+//! of a chain are not known it waits for later looks to show them ([`Unproved`]), and what was
+//! executing is shown in the end if none does. So one call copies
 //! all frames that the thread has used lately, and not those of the last look only: of
 //! what has begun meanwhile nothing else tells the callers. It does so while chains cannot
 //! be told; others cost less.
@@ -53,9 +55,10 @@ use firefinch_memory::{Memory, RemoteAddr};
 
 use super::c_frames::{CFrame, CFrames};
 use super::program::Program;
-use super::{Motion, RawFrame, RawLoop, RawStack, StackError};
+use super::{Copied, Motion, RawFrame, RawLoop, RawStack, StackError, Unproved};
 use crate::layout::{Layout, MissingField};
-use chain::{Chain, Seen};
+use chain::Chain;
+pub(super) use chain::Seen;
 use contexts::Contexts;
 use habits::{Habits, call};
 
@@ -68,13 +71,21 @@ pub(super) struct Linked {
     program: Program,
     random: u64,
     tells_loops: bool,
+    /// What the last reading has found, if some calls of it are not known.
+    unproved: Option<Unproved>,
+    /// Readings so far.
+    readings: u64,
     c_frames: Option<CFrames>,
 }
 
 /// How often a chain that moves is read again.
 const LOOKS: usize = 16;
+/// Of these for one that cannot be told: others will come that it can be told by.
+const LEARNING: usize = 4;
 /// How often calls alone are looked at for one sample.
 const PROOFS: usize = 32;
+/// Readings after which a chain that waits is asked about again in any case.
+const LESSON: u64 = 16;
 /// Turns of an empty loop, each some tens of nanoseconds.
 const MAX_PAUSE: u64 = 256;
 
@@ -87,6 +98,8 @@ impl Linked {
             program: Program::new(layout)?,
             random: 0x9e37_79b9_7f4a_7c15,
             tells_loops: false,
+            unproved: None,
+            readings: 0,
             c_frames: CFrames::new(layout),
         })
     }
@@ -106,15 +119,26 @@ impl Linked {
             return Ok(self.stack(memory, thread, frames));
         }
         let mut failure = StackError::Torn;
+        self.readings += 1;
         self.habits.begin();
         let mut proofs = PROOFS;
         // The caches are cold at first, and a cold look takes several times as long.
         let _ = self.chain.look(memory, thread);
-        for _ in 0..LOOKS {
+        // The first chain that cannot be told yet, for which all later looks are, and what
+        // was executing then.
+        let mut first: Option<(Vec<Seen>, Vec<Seen>)> = None;
+        for turn in 0..LOOKS {
+            if first.is_some() && turn >= LEARNING {
+                break;
+            }
+            let mut whole = None;
             let known = match self.chain.look(memory, thread) {
                 Ok(seen) => {
                     failure = StackError::Torn;
                     self.habits.count(&seen);
+                    if self.is_whole(memory, &seen) {
+                        whole = Some(seen.clone());
+                    }
                     self.settled(memory, seen, &mut proofs)
                 }
                 Err(error) => {
@@ -125,17 +149,82 @@ impl Linked {
             if known.is_none() {
                 self.chain.widen(thread);
             }
-            if let Some(known) = known.or_else(|| self.join(memory, &mut proofs)) {
+            let (known, alone) = match known {
+                Some(known) => (Some(known), None),
+                None => self.join(memory, &mut proofs),
+            };
+            let known = match &first {
+                Some((first, _)) => self.settled_later(memory, first),
+                // It leads nowhere, and never will.
+                None if whole.is_none() => known.or_else(|| alone.clone()),
+                None => known,
+            };
+            if let Some(known) = known {
                 let frames = known.into_iter().map(|seen| seen.frame).collect();
                 return Ok(self.stack(memory, thread, frames));
             }
+            first = first.or(whole.map(|whole| (whole, alone.unwrap_or_default())));
             if failure == StackError::Torn {
                 let seen = self.chain.walked();
                 self.habits.look(seen);
             }
             self.pause();
         }
-        Err(failure)
+        let Some((first, alone)) = first else {
+            return Err(failure);
+        };
+        let frames = first.iter().map(|seen| seen.frame).collect();
+        self.unproved = Some(Unproved {
+            thread,
+            stack: self.stack(memory, thread, frames),
+            copied: Copied::Linked(first),
+            sure: alone.into_iter().map(|seen| seen.frame).collect(),
+            lessons: self.lessons(),
+            asked: 0,
+        });
+        Err(StackError::Unproved)
+    }
+
+    pub(super) fn take_unproved(&mut self) -> Option<Unproved> {
+        self.unproved.take()
+    }
+
+    /// Changes when more may be known than before: calls that were met more often may be
+    /// believed by that.
+    fn lessons(&self) -> u64 {
+        self.habits.learnt().wrapping_add(self.readings / LESSON)
+    }
+
+    /// Whether the calls of a chain that was copied before are known by now.
+    pub(super) fn place_later(&mut self, memory: &dyn Memory, unproved: &mut Unproved) -> bool {
+        if !unproved.is_news(self.lessons()) {
+            return false;
+        }
+        let Copied::Linked(chain) = &unproved.copied else {
+            return false;
+        };
+        let Some(known) = self.settled_later(memory, chain) else {
+            return false;
+        };
+        unproved.stack.frames = known.into_iter().map(|seen| seen.frame).collect();
+        true
+    }
+
+    /// A chain that was copied before with every caller where it has called from, if that is
+    /// known of all by now.
+    fn settled_later(&mut self, memory: &dyn Memory, chain: &[Seen]) -> Option<Vec<Seen>> {
+        let mut settled = chain.to_vec();
+        if self.settle(memory, &mut settled) == 0 {
+            return Some(settled);
+        }
+        settled.copy_from_slice(chain);
+        self.link(memory, &mut settled).then_some(settled)
+    }
+
+    /// Whether a chain ends in a frame that can be the oldest.
+    fn is_whole(&mut self, memory: &dyn Memory, seen: &[Seen]) -> bool {
+        seen.last()
+            .is_none_or(|oldest| self.is_root(memory, oldest))
     }
 
     /// A chain with every caller where it has called from, if that is known of all.
@@ -145,10 +234,7 @@ impl Linked {
         seen: Vec<Seen>,
         proofs: &mut usize,
     ) -> Option<Vec<Seen>> {
-        let is_whole = seen
-            .last()
-            .is_none_or(|oldest| self.is_root(memory, oldest));
-        if !is_whole {
+        if !self.is_whole(memory, &seen) {
             return None;
         }
         if self.chain.stood() && !self.contexts.is_empty() {

@@ -264,8 +264,8 @@ fn what_was_executing_is_shown() {
 }
 
 /// What is called from two places, with a jump between them and where the
-/// caller is now, cannot be told: then what was executing when it was copied is shown, and
-/// not a call from either.
+/// caller is now, cannot be told: it waits, and of what was executing when it was copied it
+/// is sure that it did. A call from either is not guessed.
 #[test]
 fn an_ambiguous_caller_is_not_guessed() {
     let memory = Moving::new();
@@ -280,8 +280,21 @@ fn an_ambiguous_caller_is_not_guessed() {
     for (at, value) in [memory.newest(newest), memory.released(newest)] {
         memory.write(at, value);
     }
-    let stack = places(&memory.read_stack().unwrap());
-    assert_eq!(stack, [(code, u64::from(end))]);
+    let mut linked = Linked::new(&memory.layout).unwrap();
+    let read = linked.read(&memory, RemoteAddr::new(THREAD), Motion::Running);
+    assert_eq!(read, Err(StackError::Unproved));
+    let mut unproved = linked.take_unproved().unwrap();
+    assert_eq!(places(&unproved.sure().unwrap()), [(code, u64::from(end))]);
+    // Once the callee's frame is known to be kept for it, its caller is, if not from where.
+    while !linked.place_later(&memory, &mut unproved) {
+        assert!(!unproved.is_hopeless());
+        let _ = linked.read(&memory, RemoteAddr::new(THREAD), Motion::Running);
+    }
+    let [newest, caller] = *unproved.stack().frames else {
+        panic!("{unproved:?}")
+    };
+    assert_eq!((newest.code.get(), caller.code.get()), (callee, code));
+    assert_eq!(caller.position, Position::AnyCall);
     // After the second call alone it could only be that.
     memory.write(memory.moves_to(main, 0).0, call_at(1) + 3);
     let stack = places(&memory.read_stack().unwrap());

@@ -5,8 +5,8 @@
 //!
 //! Whom a call calls is found by going back from it over the instructions that
 //! have put its arguments on the stack, to the one that loaded the function.
-//! Only a straight run of instructions is understood: a jump among them, or to
-//! one of them, hides the callee.
+//! Arguments may branch; a loop among them hides the callee, and so does a jump to
+//! them from elsewhere.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub(super) enum Role {
     Extends,
     /// It goes on there or with the next.
     Branches(Way),
+    /// The same, but what it has tested stays on the stack if it goes on there.
+    Keeps(Way),
     Jumps(Way),
     /// It leaves what is on the stack, or something that goes through it.
     Iterates,
@@ -222,22 +224,29 @@ impl Adaptive {
 }
 
 /// Whom the call at `index` calls, which lies below `above` values.
+///
+/// Arguments may have ways of their own (`f(a or b)`, `f(a if c else b)`). However the call
+/// was come to, there is as much on the stack, so one way is followed back; but all of them
+/// have to lead through what loads the function.
 fn callee(instructions: &[Instruction], index: usize, above: u32, calls: &Calls) -> Option<Symbol> {
     let mut wanted = i64::from(above);
-    let mut later = instructions.get(index)?;
+    let mut at = index;
+    let mut is_straight = true;
     let mut prepares = true;
-    let before = instructions.get(..index)?.iter().rev();
-    for instruction in before.take(MAX_ARGUMENTS) {
-        if calls.labels.contains(&later.begin) || calls.labels.contains(&later.start) {
-            return None;
-        }
-        later = instruction;
+    for _ in 0..MAX_ARGUMENTS {
+        let later = instructions.get(at)?;
+        let is_label = |offset| calls.labels.contains(&offset);
+        is_straight &= !is_label(later.begin) && !is_label(later.start);
+        at = before(instructions, at, calls)?;
+        let instruction = instructions.get(at)?;
         prepares &= instruction.role == Role::Prepares;
         if prepares || (wanted == 0 && instruction.role == Role::PushesNull) {
             continue;
         }
-        if wanted == 0 {
-            return instruction.symbol();
+        if wanted == 0 && !instruction.only_pops() {
+            let call = instructions.get(index)?;
+            let is_passed = || calls.passes(instruction.start, call.start);
+            return instruction.symbol().filter(|_| is_straight || is_passed());
         }
         wanted -= instruction.grows()?;
         if wanted < 0 {
@@ -245,6 +254,22 @@ fn callee(instructions: &[Instruction], index: usize, above: u32, calls: &Calls)
         }
     }
     None
+}
+
+/// An instruction from which the one at `index` is come to: the one before, or one that jumps
+/// there and leaves as much on the stack then as when it goes on.
+fn before(instructions: &[Instruction], index: usize, calls: &Calls) -> Option<usize> {
+    let last = index.checked_sub(1)?;
+    if !instructions.get(last)?.is_stop() {
+        return Some(last);
+    }
+    let here = instructions.get(index)?;
+    let mut jumps = calls.jumps.iter();
+    let (from, _) = jumps.find(|(_, to)| (here.begin..=here.start).contains(to))?;
+    let from = instructions.binary_search_by_key(from, |instruction| instruction.start);
+    let from = from.ok().filter(|from| *from < index)?;
+    let role = instructions.get(from)?.role;
+    (role == Role::Branches(Way::Forward)).then_some(from)
 }
 
 /// The call that made the generator which the instruction at `index` asks: it
@@ -273,12 +298,11 @@ impl Instruction {
     fn target(&self) -> Option<u32> {
         let distance = self.arg.saturating_mul(UNIT);
         match self.role {
-            Role::Branches(Way::Forward) | Role::Jumps(Way::Forward) | Role::Resumes => {
-                self.end.checked_add(distance)
-            }
-            Role::Branches(Way::Backward) | Role::Jumps(Way::Backward) => {
-                self.end.checked_sub(distance)
-            }
+            Role::Branches(way) | Role::Keeps(way) | Role::Jumps(way) => match way {
+                Way::Forward => self.end.checked_add(distance),
+                Way::Backward => self.end.checked_sub(distance),
+            },
+            Role::Resumes => self.end.checked_add(distance),
             _ => None,
         }
     }
@@ -297,7 +321,17 @@ impl Instruction {
             Role::PushesNull,
             Role::Prepares,
         ];
-        quiet.contains(&self.role) || matches!(self.role, Role::Branches(_) | Role::Jumps(_))
+        let jumps = matches!(
+            self.role,
+            Role::Branches(_) | Role::Keeps(_) | Role::Jumps(_)
+        );
+        quiet.contains(&self.role) || jumps
+    }
+
+    /// Whether it takes something off the stack, and puts nothing there.
+    fn only_pops(&self) -> bool {
+        let drops = matches!(self.role, Role::Quiet | Role::Branches(_) | Role::Keeps(_));
+        drops && matches!(self.effect, Effect::Fixed(by) if by < 0)
     }
 
     /// Whether it runs Python in a loop of its own only, if at all.
@@ -329,7 +363,12 @@ impl Instruction {
     fn grows(&self) -> Option<i64> {
         if matches!(
             self.role,
-            Role::Branches(_) | Role::Jumps(_) | Role::Resumes | Role::Ends | Role::Returns
+            Role::Branches(Way::Backward)
+                | Role::Keeps(Way::Backward)
+                | Role::Jumps(_)
+                | Role::Resumes
+                | Role::Ends
+                | Role::Returns
         ) {
             return None;
         }
@@ -452,6 +491,48 @@ mod tests {
             let calls = adaptive.calls(&units(version, &code));
             let found: Vec<_> = calls.instructions.iter().map(|c| c.callee).collect();
             assert_eq!(found, [name(1), None], "{version:?}");
+        }
+    }
+
+    /// `g(a or b)` and `g(a if c else b)`: whichever way its argument was come to, `g` lies
+    /// below it. Where a jump leads around what loads `g`, nobody knows what does.
+    #[test]
+    fn arguments_may_branch() {
+        for version in ALL {
+            let role = |wanted: Role, effect| number(version, |role| role == wanted, effect);
+            let global = role(Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1));
+            let local = role(Role::LoadsLocal, Effect::Fixed(1));
+            let pop = role(Role::Quiet, Effect::Fixed(-1));
+            let copy = role(Role::Quiet, Effect::Fixed(1));
+            let branch = role(Role::Branches(Way::Forward), Effect::Fixed(-1));
+            let jump = role(Role::Jumps(Way::Forward), Effect::Fixed(0));
+            let calls = Role::Calls {
+                above: 0,
+                counted: true,
+            };
+            let call = match version {
+                (3, 11) => vec![(166, 1), (role(calls, Effect::Fixed(-1)), 1)],
+                _ => vec![(role(calls, Effect::Linear(-1, -1)), 1)],
+            };
+            let g = (global, 1 << 1 | 1);
+            let len = |code: &[(u8, u8)]| u8::try_from(units(version, code).len() / 2).unwrap();
+            let over = |code: &[(u8, u8)]| (branch, len(code));
+            let found = |code: &[&[(u8, u8)]]| {
+                let code = [code.concat(), call.clone()].concat();
+                let calls = Adaptive::of(version).calls(&units(version, &code));
+                calls.instructions.last().unwrap().callee
+            };
+            let (a, b) = ((local, 0), (local, 1));
+            let other = [(pop, 0), b];
+            let named = Some(Symbol::Name(1));
+            let either = found(&[&[g, a, (copy, 1), over(&other)], &other]);
+            assert_eq!(either, named, "{version:?}");
+            let chosen = [a, (jump, len(&[b]))];
+            let either = found(&[&[g, b, over(&chosen)], &chosen, &[b]]);
+            assert_eq!(either, named, "{version:?}");
+            let around = [g, a];
+            let either = found(&[&[b, over(&around)], &around]);
+            assert_eq!(either, None, "{version:?}");
         }
     }
 

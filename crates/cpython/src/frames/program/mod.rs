@@ -11,6 +11,7 @@ mod opcodes;
 mod operators;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::HashMap;
@@ -19,7 +20,7 @@ use self::adaptive::Adaptive;
 use self::calls::{CallInstruction, Calls, Symbol};
 use self::classic::Dialect;
 use self::index::Index;
-use super::GENERATOR;
+use super::{GENERATOR, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 use crate::object::Objects;
@@ -30,13 +31,20 @@ pub(super) struct Program {
     layout: Layout,
     offsets: Offsets,
     bytecode: Bytecode,
-    codes: HashMap<RemoteAddr, Arc<Code>>,
+    codes: HashMap<RemoteAddr, Known>,
     /// What could not be understood, and how often that was tried.
     failures: HashMap<RemoteAddr, (Identity, u32)>,
     /// The names of all of them, and how many have each.
     names: HashMap<String, usize>,
     /// Bytes that all of them take, about.
     weight: usize,
+}
+
+/// A code object, and when it was last seen to lie there still.
+#[derive(Debug)]
+struct Known {
+    code: Arc<Code>,
+    at: Instant,
 }
 
 /// How bytecode is written, and where it lies in a code object.
@@ -350,15 +358,24 @@ impl Program {
         })
     }
 
-    /// The code object at `addr`; `None` if there is none to understand.
+    /// The code object at `addr`; `None` if there is none to understand. That it is still
+    /// the same is believed for a moment ([`TRUSTED`]): of a stack that has to be proved each
+    /// is asked about many times.
     pub(super) fn code(&mut self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Arc<Code>> {
+        let now = Instant::now();
+        if let Some(known) = self.codes.get(&addr)
+            && now.saturating_duration_since(known.at) < TRUSTED
+        {
+            return Some(known.code.clone());
+        }
         let mut bytes = vec![0; self.offsets.span];
         memory.read(addr, &mut bytes).ok()?;
         let identity = self.identity(&bytes)?;
-        if let Some(known) = self.codes.get(&addr)
-            && known.identity == identity
+        if let Some(known) = self.codes.get_mut(&addr)
+            && known.code.identity == identity
         {
-            return Some(known.clone());
+            known.at = now;
+            return Some(known.code.clone());
         }
         let failed = self.failures.get(&addr);
         let attempts = failed.filter(|(of, _)| *of == identity).map_or(0, |f| f.1);
@@ -379,9 +396,13 @@ impl Program {
         };
         *self.names.entry(code.name.clone()).or_default() += 1;
         self.weight += code.weight();
-        if let Some(before) = self.codes.insert(addr, code.clone()) {
-            self.weight -= before.weight();
-            self.forget_name(&before.name);
+        let known = Known {
+            code: code.clone(),
+            at: now,
+        };
+        if let Some(before) = self.codes.insert(addr, known) {
+            self.weight -= before.code.weight();
+            self.forget_name(&before.code.name);
         }
         Some(code)
     }

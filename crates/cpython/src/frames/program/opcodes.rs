@@ -74,8 +74,8 @@ static V3_11: &[Row] = &[
     row(&[108], 0, Role::Outside, Effect::Fixed(-1)), // IMPORT_NAME
     row(&[109], 0, Role::Outside, Effect::Fixed(1)), // IMPORT_FROM
     row(&[110], 0, Role::Jumps(Way::Forward), Effect::Fixed(0)), // JUMP_FORWARD
-    row(&[111], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_FALSE_OR_POP
-    row(&[112], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_TRUE_OR_POP
+    row(&[111], 0, Role::Keeps(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_FALSE_OR_POP
+    row(&[112], 0, Role::Keeps(Way::Forward), Effect::Fixed(-1)), // JUMP_IF_TRUE_OR_POP
     row(&[114], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_FALSE
     row(&[115], 0, Role::Branches(Way::Forward), Effect::Fixed(-1)), // POP_JUMP_FORWARD_IF_TRUE
     row(&[116, 47, 48, 55], 5, Role::LoadsName { shift: 1 }, Effect::LowBit(1, 1)), // LOAD_GLOBAL

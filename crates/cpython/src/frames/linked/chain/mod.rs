@@ -16,7 +16,7 @@ use crate::layout::{Field, Layout, MissingField};
 
 /// A frame in one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     pub(super) frame: RawFrame,
     /// Whether it was executing when it was copied, and not returned since it
     /// was found.
