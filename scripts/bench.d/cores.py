@@ -2,7 +2,8 @@
 
 With two cores or more the target has one and the profiler another, so that a figure does not depend on whether the
 scheduler happened to put the profiler's wake-ups on the target's core. It is the scheduler's usual choice when a core
-is free; on a full machine both share, and the target then also loses what the profiler uses.
+is free; on a full machine both share, and the target then also loses what the profiler uses. A profiler that goes to
+the target's core by itself may use any.
 """
 
 import contextlib

@@ -10,6 +10,7 @@ SUMMARY = re.compile(r": ([\d,]+) samples?, ([\d,]+) ticks? missed, ([\d,]+) los
 FIRST = re.compile(r"first sample after ([\d.]+) ms")
 QUALITY = re.compile(r"native stacks?: ([\d.]+) % rooted, ([\d.]+) % of frames named, ([\d.]+) % merged whole")
 NOTHING = 3  # its exit code where no thread ran
+MAX_NEAR = 100  # Hz: up to that rate threads are looked at from their own core
 
 
 class Firefinch(Tool):
@@ -22,6 +23,9 @@ class Firefinch(Tool):
     def command(self, pid, rate, seconds, output, idle):
         asked = ["-p", pid, "-r", rate, "-d", seconds, "-f", "raw", "-o", output, "-v"]
         return [self.path, "record", *asked, *self.options, *(["-i"] if idle else [])]
+
+    def goes_near(self, rate):
+        return rate <= MAX_NEAR and not self.stops
 
     def dump(self, pid):
         return [self.path, "dump", pid, *self.options] if not self.stops else None

@@ -30,6 +30,10 @@ class Tool:
         """Whether a recording ends after its duration by the clock; else it is asked to finish when that is over."""
         return True
 
+    def goes_near(self, rate):
+        """Whether it goes to the core of the thread that it looks at."""
+        return False
+
     def env(self):
         return {}
 
@@ -61,7 +65,7 @@ class Tool:
 class Live:
     """A recording that goes on. `end` waits for its end, which is never later than asked.
 
-    `on` are the cores that the profiler may use, if not just its own.
+    `on` are the cores that the profiler may use, if not just its own, or any where it goes to the target's.
     """
 
     def __init__(self, tool, bench, pid, rate, seconds, idle=False, on=None):
@@ -69,7 +73,8 @@ class Live:
         self.directory = tempfile.TemporaryDirectory(prefix="firefinch-bench-")
         self.output = Path(self.directory.name) / f"output{tool.suffix}"
         argv = [str(part) for part in tool.command(pid, rate, seconds, self.output, idle)]
-        self.child = Child(argv, bench.cores, on or bench.cores.profiler, tool.env())
+        on = on or (bench.cores.all if tool.goes_near(rate) else bench.cores.profiler)
+        self.child = Child(argv, bench.cores, on, tool.env())
 
     def end(self, memory=False):
         with self.directory:
