@@ -145,7 +145,7 @@ impl Job<'_> {
             duration: self.args.limit(),
             mode: self.args.sampling.mode(),
             whom: self.args.sampling.whom(),
-            blocking: self.args.sampling.blocking,
+            manner: self.args.sampling.manner(),
         };
         target.show(shown(self.args.frames.native));
         target.show_kernel(self.args.beyond.kernel);

@@ -135,7 +135,7 @@ fn watch(
         duration: None,
         mode: args.sampling.mode(),
         whom,
-        blocking: args.sampling.blocking,
+        manner: args.sampling.manner(),
     };
     let pid = target.process().pid();
     let mut recorder =

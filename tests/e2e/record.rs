@@ -1,13 +1,14 @@
 //! `firefinch record` by PID: shares, options, formats.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::stacks::is_new;
 use crate::support::{
     Collapsed, Interpreter, Run, Running, Target, TrueFrame, alone, command, firefinch, for_every,
-    for_every_that, programs, true_stack,
+    for_every_that, is_one_of_few, programs, true_stack,
 };
 
 /// Records collapsed stacks to standard output.
@@ -122,6 +123,91 @@ fn phases() {
 fn phases_in_threads() {
     for_every("record-phases-in-threads", |python| {
         assert_shares(|| Target::start(python, "phases_in_threads.py"), 0.09);
+    });
+}
+
+/// A thread that is stopped is found in system calls as often as it is there, and not when
+/// it lets us in because it calls the kernel: of a function that does little else, that was
+/// 98 % of the stops for 16 % of the time.
+#[test]
+fn stops_beside_system_calls() {
+    for_every("record-kernel-phases", |python| {
+        for way in ["--blocking", "--native"] {
+            let start = || Target::start(python, "kernel_phases.py");
+            let asked = ["-F", "-r", "1000", "-d", "1", way];
+            // On a crowded machine the program's own clock counts what others took.
+            let mut shares = shares_of(start, &asked, 0.09);
+            for _ in 1..3 {
+                shares = shares.or_else(|_| shares_of(start, &asked, 0.09));
+            }
+            shares.unwrap_or_else(|objection| panic!("{objection}"));
+        }
+    });
+}
+
+/// Up to 100 Hz whoever looks at a thread sleeps where it runs, and only then, unless told not
+/// to.
+#[test]
+fn from_its_own_cpu() {
+    const CPUS: &str = "Cpus_allowed_list:";
+    for_every_that("record-own-cpu", is_one_of_few, |python| {
+        let target = Target::start(python, "shares.py").settled();
+        let _alone = alone();
+        let pid = target.pid_arg();
+        for (asked, is_near) in [
+            (&["-r", "100"][..], true),
+            (&["-r", "101"], false),
+            (&["-r", "100", "--nonblocking"], false),
+        ] {
+            let fixed = ["record", "-d", "1", "-f", "raw", "-o", "-", &pid];
+            let running = Running::start(&mut command(fixed.iter().chain(asked)));
+            running.sampled();
+            let status = format!("/proc/{}/status", running.pid());
+            let cpus = (0..50).filter_map(|_| {
+                std::thread::sleep(Duration::from_millis(10));
+                let status = fs::read_to_string(&status).ok()?;
+                let cpus = status.lines().find_map(|line| line.strip_prefix(CPUS))?;
+                Some(cpus.trim().parse::<u32>().is_ok())
+            });
+            let cpus: Vec<bool> = cpus.collect();
+            let bound = cpus.iter().filter(|is_one| **is_one).count();
+            let run = running.end().succeeded();
+            match is_near {
+                true => assert!(bound * 2 > cpus.len(), "{bound}: {run:#?}"),
+                false => assert_eq!(bound, 0, "{asked:?}: {run:#?}"),
+            }
+        }
+    });
+}
+
+/// At rates at which threads are looked at from their own CPU, what coroutines and
+/// asynchronous generators do is not shown as their caller's, which is all that lies in the
+/// data stack.
+#[test]
+fn coroutines() {
+    let has_async_generators = |python: &Interpreter| python.minor() >= (3, 6);
+    for_every_that("record-coroutines", has_async_generators, |python| {
+        let target = Target::start(python, "coroutine_calls.py").settled();
+        let _alone = alone();
+        let callers = ["until_done", "await_all", "iterate_all"];
+        let in_caller = |frames: &[String]| callers.contains(&function(frames.last().unwrap()));
+        let recorded = |_| {
+            let (collapsed, run) = record(&target, &["-F", "-r", "100", "-d", "3"]);
+            let (shown, lost) = (collapsed.total(), summed_up(&run, "lost"));
+            assert!(lost * 10 <= shown, "{lost} lost beside {shown}: {run:#?}");
+            let in_callers = collapsed.count(in_caller) as f64 / shown as f64;
+            (in_callers, run)
+        };
+        // From another CPU it is 54 to 68 % on 3.11 and 3.12, where 2 to 6 % remain, and 5 to
+        // 23 % from 3.13 on.
+        let is_old = matches!(python.minor(), (3, 11 | 12));
+        let bound = if is_old { 0.12 } else { 0.05 };
+        // On a crowded machine looks may come too late to be taken there.
+        let (in_callers, run) = (0..4)
+            .map(recorded)
+            .find(|(in_callers, _)| *in_callers < bound)
+            .unwrap_or_else(|| recorded(4));
+        assert!(in_callers < bound, "{in_callers}: {run:#?}");
     });
 }
 

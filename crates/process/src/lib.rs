@@ -9,6 +9,7 @@
 //! workspace with `unsafe`; all of it is in `sys.rs`.
 
 mod access;
+mod bound;
 mod children;
 mod container;
 mod diagnosis;
@@ -21,6 +22,7 @@ mod maps;
 mod memory;
 mod module;
 mod namespace;
+mod near;
 mod owner;
 mod pid;
 mod process;
@@ -48,6 +50,7 @@ pub use mapping::{Backing, Device, Mapping, Perms};
 pub use memory::{Cost, Method, ProcessMemory};
 pub use module::Module;
 pub use namespace::ThreadIds;
+pub use near::Near;
 pub use owner::{Gid, Owner, Uid};
 pub use pid::{NsTid, ParseIdError, Pid, Tid};
 pub use process::{ExePath, Process};

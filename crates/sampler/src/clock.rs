@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use nix::sys::time::TimeSpec;
@@ -28,6 +28,8 @@ pub(crate) struct Clock {
     next: u64,
     /// The moment in it.
     due: Duration,
+    /// How long after its moment the last tick came.
+    late: Duration,
     /// `None` for the beginning of each interval.
     random: Option<Rng>,
 }
@@ -85,6 +87,7 @@ impl Clock {
             start,
             next: 0,
             due: start,
+            late: Duration::ZERO,
             random,
         };
         let due = clock.moment(first);
@@ -95,6 +98,11 @@ impl Clock {
     /// What has passed since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         now().saturating_sub(self.start)
+    }
+
+    /// When the next tick is due.
+    pub(crate) fn next_tick(&self) -> Instant {
+        Instant::now() + self.due.saturating_sub(now())
     }
 
     /// Sleeps until the next tick is due, or until `end` (since the start) if
@@ -113,7 +121,13 @@ impl Clock {
         if end.is_some_and(|end| time >= end) {
             return None;
         }
+        self.late = time.saturating_sub(self.due);
         Some(self.at(time))
+    }
+
+    /// How long after its moment the last tick came.
+    pub(crate) fn late(&self) -> Duration {
+        self.late
     }
 
     /// The intervals that have passed unused when a recording of the length

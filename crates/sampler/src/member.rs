@@ -1,14 +1,14 @@
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::Motion;
-use firefinch_process::{AccessError, Question, Stopped, Stopper};
+use firefinch_process::{AccessError, Question, Stopped, Stopper, Thread};
 use firefinch_profile::{LossReason, Process, ProcessId, Profile, Sample};
 
 use crate::clock::Tick;
 use crate::deferred::Look;
 use crate::lane::{Lanes, ThreadKey};
 use crate::lost::Lost;
-use crate::options::{Mode, Options};
+use crate::options::{Manner, Mode, Options};
 use crate::stack::{Reading, Stack};
 use crate::state::Activity;
 use crate::stop::{NotStopped, motion, stop_running};
@@ -40,6 +40,8 @@ pub(crate) struct Member {
     kept_house: Option<Duration>,
     /// At how many ticks it was there.
     pub(crate) looks: u64,
+    /// The first thread that ran at this tick and was read, or the one with the lock.
+    busy: Option<usize>,
 }
 
 /// Why a process could not be looked at.
@@ -71,10 +73,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 impl Member {
     /// # Errors
     /// [`AccessError`] if its threads are to be stopped and may not be.
-    pub(crate) fn new(target: Target, blocking: bool) -> Result<Self, AccessError> {
-        let stopper = match blocking {
-            true => Some(Stopper::new(target.process())?),
-            false => None,
+    pub(crate) fn new(target: Target, manner: Manner) -> Result<Self, AccessError> {
+        let stopper = match manner {
+            Manner::Stopped => Some(Stopper::new(target.process())?),
+            Manner::Near | Manner::Apart => None,
         };
         Ok(Self {
             target,
@@ -88,6 +90,7 @@ impl Member {
             waiting: Waiting::default(),
             kept_house: None,
             looks: 0,
+            busy: None,
         })
     }
 
@@ -95,6 +98,20 @@ impl Member {
     pub(crate) fn leave(&mut self, profile: &mut Profile) {
         self.lanes.leave(profile);
         self.process = None;
+    }
+
+    /// The tick after this one comes at `moment`.
+    pub(crate) fn expect(&mut self, moment: Instant) {
+        self.target.expect(moment);
+        if let Some(stopper) = &mut self.stopper {
+            stopper.expect(moment);
+        }
+    }
+
+    /// A thread that ran at the last tick, and whose stack is read without stopping it.
+    pub(crate) fn busy_thread(&self) -> Option<&Thread> {
+        let busy = self.busy.filter(|_| !self.target.is_native())?;
+        self.target.os_thread(busy)
     }
 
     /// Whether there is a sample of it.
@@ -118,6 +135,7 @@ impl Member {
         tick: Tick,
         profile: &mut Profile,
     ) -> Result<(), Absence> {
+        self.busy = None;
         if !self.keep_house(tick.time) {
             return Err(self.absence(profile));
         }
@@ -310,6 +328,11 @@ impl Member {
         let motion = motion(moment.stopped.as_ref(), thread);
         if self.target.is_merged_elsewhere(index) || !self.wants(index, seen, moment) {
             return;
+        }
+        let runs = seen.activity.is_active() && self.target.os_thread(index).is_some();
+        // Who runs Python has a stack that changes.
+        if runs && (self.busy.is_none() || seen.holds_gil) {
+            self.busy = Some(index);
         }
         match motion {
             Ok(motion) => self.read.push((seen, self.target.read(index, motion))),

@@ -1,4 +1,5 @@
 use std::iter;
+use std::time::Instant;
 
 use crate::member::Member;
 
@@ -21,6 +22,11 @@ impl Members {
     /// The same, to change them.
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
         iter::once(&mut self.root).chain(&mut self.others)
+    }
+
+    /// The tick after this one comes at `moment`.
+    pub(crate) fn expect(&mut self, moment: Instant) {
+        self.all_mut().for_each(|member| member.expect(moment));
     }
 
     /// Those that can be looked at.

@@ -78,6 +78,11 @@ impl NativeReader {
         self.stopper.rest();
     }
 
+    /// The tick after this one comes at `moment`.
+    pub(crate) fn expect(&mut self, moment: Instant) {
+        self.stopper.expect(moment);
+    }
+
     /// Gives running threads more time, or less.
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

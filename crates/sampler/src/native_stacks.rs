@@ -1,6 +1,6 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use firefinch_cpython::RawStack;
 use firefinch_memory::RemoteAddr;
@@ -144,6 +144,13 @@ impl NativeStacks {
     pub(crate) fn set_patience(&mut self, patience: Duration) {
         if let Some(reader) = &mut self.reader {
             reader.set_patience(patience);
+        }
+    }
+
+    /// The tick after this one comes at `moment`.
+    pub(crate) fn expect(&mut self, moment: Instant) {
+        if let Some(reader) = &mut self.reader {
+            reader.expect(moment);
         }
     }
 

@@ -17,9 +17,26 @@ pub struct Options {
     pub mode: Mode,
     /// Which threads.
     pub whom: Whom,
-    /// Stop the threads for each read.
-    pub blocking: bool,
+    /// How the Python stacks of threads that run are read.
+    pub manner: Manner,
 }
+
+/// How the Python stacks of threads that run are read. Those with native frames are read
+/// while their thread is stopped alone, whatever this says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// From the thread's own CPU, where it stands still meanwhile, and loses the time that a
+    /// look takes. Of several that run one is read so, the others as they run. At higher
+    /// rates than [`MAX_NEAR`] all are.
+    Near,
+    /// As they run, from another CPU if the scheduler has one.
+    Apart,
+    /// While all of them are stopped.
+    Stopped,
+}
+
+/// The most looks a second that are taken from the CPU of the thread that is looked at.
+pub const MAX_NEAR: u32 = 100;
 
 /// What time samples stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +58,11 @@ pub struct Whom {
 }
 
 impl Options {
+    /// Whether to look at threads from the CPU that they run on.
+    pub(crate) fn is_near(&self) -> bool {
+        self.manner == Manner::Near && self.rate.get() <= MAX_NEAR
+    }
+
     /// What has to be known of threads that wait.
     pub(crate) fn question(&self) -> Question {
         match self.whom.idle || self.whom.gil || self.mode == Mode::Cpu {

@@ -11,6 +11,7 @@ use crate::member::{Absence, Member, nanos};
 use crate::members::Members;
 use crate::named_later::NamedLater;
 use crate::native_summary::NativeSummary;
+use crate::near::Nearness;
 use crate::options::{Mode, Options};
 use crate::past::{Past, Sums};
 use crate::progress::Progress;
@@ -77,7 +78,7 @@ impl Recorder {
         meta.cpu_time = options.mode == Mode::Cpu;
         Ok(Self {
             members: Members {
-                root: Member::new(target, options.blocking)?,
+                root: Member::new(target, options.manner)?,
                 root_is_there: true,
                 others: Vec::new(),
             },
@@ -100,7 +101,7 @@ impl Recorder {
     /// If no thread can be started.
     pub fn with_descendants(mut self, name_again: bool) -> io::Result<Self> {
         self.past.names_later = name_again;
-        let tree = Tree::of(&self.members.root.target, self.options.blocking)?;
+        let tree = Tree::of(&self.members.root.target, self.options.manner)?;
         self.tree = Some(tree);
         Ok(self)
     }
@@ -176,6 +177,7 @@ impl Recorder {
         wake_promptly();
         // Should that fail, the first tick finds out why.
         let _ = self.members.root.target.prepare(PREPARATION);
+        let mut near = Nearness::new(self.options.is_near());
         let mut clock = Clock::start(interval, self.options.duration, self.options.jitter);
         let end = loop {
             let tick = clock.tick(self.options.duration);
@@ -183,15 +185,20 @@ impl Recorder {
             if let Some(tick) = tick {
                 self.profile.tick();
                 self.profile.miss(tick.missed);
+                self.members.expect(clock.next_tick());
                 match self.look(tick) {
                     Ok(()) => {}
-                    Err(Absence::Replaced) => match self.follow_exec(&clock, observe) {
-                        Ok(()) => {}
-                        Err(end) => break end,
-                    },
+                    Err(Absence::Replaced) => {
+                        near.leave();
+                        match self.follow_exec(&clock, observe) {
+                            Ok(()) => {}
+                            Err(end) => break end,
+                        }
+                    }
                     Err(Absence::Ended | Absence::Unreadable) => break End::Exited,
                 }
                 let took = clock.elapsed().saturating_sub(elapsed);
+                near.follow(&self.members, clock.late(), took);
                 self.slowest_tick = self.slowest_tick.max(took);
             } else if self.options.duration.is_some_and(|d| elapsed >= d) {
                 break End::Duration;
@@ -201,6 +208,8 @@ impl Recorder {
                 break End::Interrupted;
             }
         };
+        // What is done now is no look, and may take longer.
+        drop(near);
         self.profile.miss(clock.unused(self.options.duration));
         self.profile.meta.duration_ns = nanos(clock.elapsed());
         self.learn();
@@ -366,7 +375,7 @@ mod tests {
 
     use super::*;
     use crate::attach::Stacks;
-    use crate::options::Whom;
+    use crate::options::{Manner, Whom};
 
     fn cat() -> (Child, Recorder) {
         let mut command = Command::new("cat");
@@ -379,7 +388,7 @@ mod tests {
             duration: None,
             mode: Mode::Wall,
             whom: Whom::default(),
-            blocking: false,
+            manner: Manner::Near,
         };
         let process = Arc::new(Process::open(pid).unwrap());
         let target = Target::attach_native(&process, Stacks::PythonOrNative).unwrap();

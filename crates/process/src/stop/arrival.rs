@@ -37,6 +37,11 @@ impl Arrival {
         let _ = self.go(AWAITED, ALONE) || self.go(THERE, UNSURE);
     }
 
+    /// Whether somebody looks out for the tracer, from another CPU than the thread's.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.stage() == AWAITED
+    }
+
     /// Whether the tracer has arrived and has not been told yet.
     pub(crate) fn is_due(&self) -> bool {
         self.stage() == THERE

@@ -25,6 +25,16 @@ pub(crate) enum Request {
     Settle,
 }
 
+impl Request {
+    /// Whether it is the first that has to do with a thread, and not the end of it.
+    pub(crate) fn is_begin(&self) -> bool {
+        match self {
+            Self::Stop { .. } | Self::Visit { .. } => true,
+            Self::Release | Self::Settle => false,
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reply {
@@ -74,6 +84,10 @@ pub(crate) struct State {
     pub(crate) end: bool,
     /// What the kernel regards as ours to reap.
     pub(crate) attached: Vec<Tid>,
+    /// When the request after this one will be there, if that can be told.
+    pub(crate) next: Option<Instant>,
+    /// When the tracer gets up by itself.
+    rises: Option<Instant>,
 }
 
 /// How often the waiting side looks for attached threads that have died, and
@@ -87,11 +101,16 @@ pub(crate) const TEND: Duration = Duration::from_millis(2);
 /// Attaching has no deadline of its own in the kernel.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long a reply is looked for before we sleep: more than most visits take.
-/// To go to sleep and to be woken up costs us as much; but it also costs the
-/// tracer 10 µs to wake somebody up on another CPU, while the thread that it
-/// has let go waits for its own.
-const SPIN: Duration = Duration::from_micros(100);
+/// How long a reply is looked for before we sleep: more than most visits take, once the
+/// tracer is there. To go to sleep and to be woken up costs us as much; but it also costs
+/// the tracer 10 µs to wake somebody up on another CPU, while the thread that it has let go
+/// waits for its own.
+const SPIN: Duration = Duration::from_micros(150);
+
+/// A tracer that gets up by itself within this time is not woken up.
+pub(crate) const SOON: Duration = Duration::from_micros(150);
+/// One that should have by now, and so long ago, may have been kept from it.
+const LATE: Duration = Duration::from_micros(50);
 
 impl Desk {
     pub(crate) fn new(spare: Option<Tid>) -> Self {
@@ -116,11 +135,12 @@ impl Desk {
     /// that mutex (kernel/ptrace.c, `ptrace_attach`): without us, target and
     /// tracer would wait for each other for ever.
     ///
-    /// `spin` says that the tracer can work while we look for its reply without
-    /// sleeping.
+    /// `next` is when the tracer gets up by itself for the request after this one. `spin`
+    /// says that it can work while we look for its reply without sleeping.
     pub(crate) fn ask(
         &self,
         request: Request,
+        next: Option<Instant>,
         deadline: Instant,
         spin: bool,
         waiting: &mut impl Waiting,
@@ -131,12 +151,19 @@ impl Desk {
         }
         state.busy = true;
         state.request = Some(request);
+        state.next = next;
         self.arrival.begin(spin);
         self.answered.store(false, Ordering::Relaxed);
-        self.changed.notify_all();
+        let now = Instant::now();
+        let rises = state
+            .rises
+            .filter(|at| now < *at + LATE && *at < now + SOON);
+        if rises.is_none() {
+            self.changed.notify_all();
+        }
         if spin {
             drop(state);
-            let give_up = Instant::now() + SPIN;
+            let give_up = rises.unwrap_or(now) + SPIN;
             while !self.answered.load(Ordering::Acquire) && Instant::now() < give_up {
                 waiting.look();
                 std::hint::spin_loop();
@@ -211,6 +238,19 @@ impl Desk {
     /// The tracer says whether it does.
     pub(crate) fn set_tracer_waits(&self, waits: bool) {
         self.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// Has the tracer sleep until a moment, or until it is woken up; whether it was not.
+    pub(crate) fn rest<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        until: Instant,
+    ) -> (MutexGuard<'a, State>, bool) {
+        state.rises = Some(until);
+        let time = until.saturating_duration_since(Instant::now());
+        let (mut state, waited) = self.wait(state, time);
+        state.rises = None;
+        (state, waited.timed_out())
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {

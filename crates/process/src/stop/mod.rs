@@ -18,7 +18,7 @@ use crate::list::own_pid;
 use crate::sys;
 use crate::{AccessError, Errno, Pid, Process, Step, Tid};
 
-use desk::{Desk, Reply, Request, Waiting};
+use desk::{Desk, Reply, Request, SOON, Waiting};
 use follow::Follower;
 use tracer::Tracer;
 use visit::Work;
@@ -48,6 +48,18 @@ pub struct Stopper {
     /// The number of that thread.
     tracer: unistd::Pid,
     follower: Follower,
+    schedule: Schedule,
+}
+
+/// When the tracer has to get up to be there in time.
+#[derive(Debug, Default)]
+struct Schedule {
+    /// When whoever uses the stopper begins with what leads to the next request.
+    expected: Option<Instant>,
+    /// The same for the request that is under way.
+    due: Option<Instant>,
+    /// How long that took from there, at most, of late.
+    lag: Duration,
 }
 
 /// Why a thread could not be stopped.
@@ -72,6 +84,11 @@ pub struct Stopped<'a> {
     outcomes: BTreeMap<Tid, Result<(), StopFailure>>,
     complete: bool,
 }
+
+/// A part of [`Schedule::lag`] that is forgotten each time.
+const FORGET: u32 = 16;
+/// How much later than that the tracer gets up.
+const MARGIN: Duration = Duration::from_micros(10);
 
 /// How long the end of the tracer is waited for.
 const GRACE: Duration = Duration::from_secs(1);
@@ -101,7 +118,17 @@ impl Stopper {
             thread: Some(thread),
             tracer,
             follower: Follower::new(process, tracer),
+            schedule: Schedule::default(),
         })
+    }
+
+    /// Whoever uses this is going to begin with the next tick at a moment, and to have
+    /// threads stopped or visited then if any are to be. The tracer gets up by itself
+    /// for that, unless nothing is asked of it until then: to be woken up from another CPU
+    /// takes longer, and meanwhile a thread may go where it would not have been found (see
+    /// `nap`).
+    pub fn expect(&mut self, moment: Instant) {
+        self.schedule.expect(moment);
     }
 
     /// Stops these threads, waiting until `deadline` at most. What came of
@@ -185,13 +212,32 @@ impl Stopper {
             Request::Visit { tid, .. } => Some(tid),
             _ => None,
         };
+        let next = self.schedule.next();
         let mut asker = Asker {
             desk: &self.desk,
             tracer: self.tracer,
             follower: &mut self.follower,
             tid,
         };
-        self.desk.ask(request, deadline, spin, &mut asker)
+        self.desk.ask(request, next, deadline, spin, &mut asker)
+    }
+}
+
+impl Schedule {
+    fn expect(&mut self, moment: Instant) {
+        self.due = self.expected.replace(moment);
+    }
+
+    /// Something is asked for: when the tracer gets up for what is asked for next.
+    fn next(&mut self) -> Option<Instant> {
+        if let Some(due) = self.due.take() {
+            let lag = Instant::now().saturating_duration_since(due).min(SOON);
+            // The longest counts, and is forgotten slowly.
+            self.lag = lag.max(self.lag - self.lag / FORGET);
+        }
+        // Whoever is always asked so late is not there by then.
+        let expected = self.expected.filter(|_| self.lag < SOON);
+        Some(expected? + self.lag + MARGIN)
     }
 }
 
@@ -263,5 +309,37 @@ impl Drop for Stopped<'_> {
     fn drop(&mut self) {
         // If the tracer is still at it, it lets go of what it finds by itself.
         self.stopper.ask(Request::Release, Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tracer gets up as long after the next tick as requests come after theirs, and not at all where they come too late for that, until they do not.
+    #[test]
+    fn up_when_asked() {
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.next(), None);
+        let begun = Instant::now();
+        schedule.expect(begun);
+        assert_eq!(schedule.next(), Some(begun + MARGIN));
+        let next = begun + Duration::from_secs(1);
+        schedule.expect(next);
+        std::thread::sleep(Duration::from_micros(1));
+        let first = schedule.next().filter(|up| *up > next + MARGIN);
+        assert!(first.is_none_or(|up| up < next + MARGIN + SOON));
+        // What is asked for afterwards in the same tick says nothing of the next one.
+        std::thread::sleep(SOON);
+        assert_eq!(schedule.next(), first);
+        schedule.expect(begun);
+        schedule.expect(next);
+        assert_eq!(schedule.next(), None);
+        let is_up = (0..200).any(|_| {
+            schedule.expect(Instant::now());
+            schedule.expect(next);
+            schedule.next().is_some_and(|up| up < next + SOON)
+        });
+        assert!(is_up);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::Runtime;
-use firefinch_process::{Cost, Process, ProcessMemory, Question};
+use firefinch_process::{Cost, Process, ProcessMemory, Question, Thread};
 
 use crate::attach::{AttachError, Found, Stacks, find_runtime};
 use crate::native_stacks::NativeStacks;
@@ -151,6 +151,11 @@ impl Target {
     /// The threads, as of the last refresh; newest first.
     pub fn threads(&self) -> &[TargetThread] {
         self.threads.list()
+    }
+
+    /// The OS thread that the thread at `index` is.
+    pub(crate) fn os_thread(&self, index: usize) -> Option<&Thread> {
+        self.threads.os_thread(index).map(|(thread, _)| thread)
     }
 
     /// A number that changes with the list of threads and with their names.

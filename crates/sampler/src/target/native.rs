@@ -59,6 +59,11 @@ impl Target {
         self.native.set_patience(patience);
     }
 
+    /// The tick after this one comes at `moment`.
+    pub(crate) fn expect(&mut self, moment: Instant) {
+        self.native.expect(moment);
+    }
+
     /// Reads each stack once, within `limit`: the first look at a module's symbols
     /// may take a tenth of a second, which a recording is better without.
     ///

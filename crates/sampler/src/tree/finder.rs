@@ -10,6 +10,7 @@ use super::census::{Census, Verdict};
 use super::node::Node;
 use crate::attach::Stacks;
 use crate::member::Member;
+use crate::options::Manner;
 use crate::target::{Target, Wishes};
 
 /// What is asked of the finder.
@@ -26,7 +27,7 @@ pub(super) enum Order {
 pub(super) struct Finder {
     nodes: BTreeMap<Pid, Node>,
     wishes: Wishes,
-    blocking: bool,
+    manner: Manner,
     kin: Children,
     /// Of those that have ended.
     past: Census,
@@ -84,7 +85,7 @@ fn own_time() -> Duration {
 impl Finder {
     pub(super) fn new(
         root: &Target,
-        blocking: bool,
+        manner: Manner,
         found: Sender<Member>,
         census: Arc<Mutex<Census>>,
     ) -> Self {
@@ -92,7 +93,7 @@ impl Finder {
         let mut finder = Self {
             nodes: BTreeMap::from([(process.pid(), Node::sampled(process))]),
             wishes: root.wishes_for_descendants(),
-            blocking,
+            manner,
             kin: Children::default(),
             past: Census::default(),
             found,
@@ -218,7 +219,7 @@ impl Finder {
                 let _ = target.prepare(PREPARATION);
             }
             target.hand_over();
-            match Member::new(target, self.blocking) {
+            match Member::new(target, self.manner) {
                 // Nobody listens at the end.
                 Ok(member) => drop(self.found.send(member)),
                 Err(error) => node.verdict = Verdict::Refused(error.to_string()),

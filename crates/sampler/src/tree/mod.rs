@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use firefinch_process::{Births, Process};
 
 use crate::member::Member;
+use crate::options::Manner;
 use crate::target::Target;
 
 pub use census::Census;
@@ -87,12 +88,12 @@ impl Tree {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(crate) fn of(root: &Target, blocking: bool) -> io::Result<Self> {
+    pub(crate) fn of(root: &Target, manner: Manner) -> io::Result<Self> {
         let (orders, listen) = mpsc::channel();
         let (tell, found) = mpsc::channel();
         let census = Arc::new(Mutex::new(Census::default()));
         let births = Births::new();
-        let finder = Finder::new(root, blocking, tell, Arc::clone(&census));
+        let finder = Finder::new(root, manner, tell, Arc::clone(&census));
         let builder = thread::Builder::new().name("tree".to_owned());
         builder.spawn(move || finder.run(&listen))?;
         Ok(Self {
