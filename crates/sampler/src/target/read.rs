@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use firefinch_cpython::{Motion, Place};
+use firefinch_process::Near;
 use firefinch_profile::LossReason;
 
 use super::Target;
@@ -10,10 +11,17 @@ use crate::unproved::{Proof, UnprovedStack};
 
 /// How often a moving stack is read before it is given up at this tick.
 pub(crate) const ATTEMPTS: usize = 3;
-/// How many moments are looked at for one that can be told by itself, however long that takes.
+/// How many moments are looked at for one that can be told by itself, however long that takes;
+/// after the first ones from the thread's own CPU.
 const FEW: usize = 24;
-/// For how long more of them are.
-const PATIENCE: Duration = Duration::from_millis(10);
+const FIRST: usize = 4;
+/// For how long more of them are: a thread that others keep from its CPU, in the middle of a
+/// call, has it again by then.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long we sleep there before the first look: by then our timer has had the thread stand
+/// still wherever it was. And before later ones.
+const NAP: Duration = Duration::from_micros(50);
+const LONG_NAP: Duration = Duration::from_millis(2);
 
 /// The stack of one thread.
 impl Target {
@@ -66,7 +74,9 @@ impl Target {
     }
 
     /// Reads it for whoever looks once: where a stack is torn, or waits to be believed or for
-    /// another one, others are looked at until one can be told.
+    /// another one, others are looked at until one can be told. Most of them from the thread's
+    /// own CPU, where it does not move meanwhile: a look from another one at a program of
+    /// nothing but coroutines hardly ever shows all of a stack.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -74,6 +84,7 @@ impl Target {
         let begun = Instant::now();
         let mut read = self.read(index, motion);
         let mut looks = 1;
+        let mut near = None;
         // Another look at what stands still shows the same.
         while motion == Motion::Running
             && !self.is_native()
@@ -81,6 +92,12 @@ impl Target {
             && matches!(lost.reason(), LossReason::Torn | LossReason::BadData)
             && (looks < FEW || begun.elapsed() < PATIENCE)
         {
+            if looks >= FIRST
+                && let Some(thread) = self.os_thread(index)
+            {
+                near.get_or_insert_with(Near::new).follow(thread);
+                std::thread::sleep(if looks < FEW { NAP } else { LONG_NAP });
+            }
             read = self.read(index, motion);
             looks += 1;
         }
