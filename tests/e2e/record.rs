@@ -185,30 +185,57 @@ fn from_its_own_cpu() {
 /// data stack.
 #[test]
 fn coroutines() {
-    let has_async_generators = |python: &Interpreter| python.minor() >= (3, 6);
     for_every_that("record-coroutines", has_async_generators, |python| {
-        let target = Target::start(python, "coroutine_calls.py").settled();
-        let _alone = alone();
-        let callers = ["until_done", "await_all", "iterate_all"];
-        let in_caller = |frames: &[String]| callers.contains(&function(frames.last().unwrap()));
-        let recorded = |_| {
-            let (collapsed, run) = record(&target, &["-F", "-r", "100", "-d", "3"]);
-            let (shown, lost) = (collapsed.total(), summed_up(&run, "lost"));
-            assert!(lost * 10 <= shown, "{lost} lost beside {shown}: {run:#?}");
-            let in_callers = collapsed.count(in_caller) as f64 / shown as f64;
-            (in_callers, run)
-        };
         // From another CPU it is 54 to 68 % on 3.11 and 3.12, where 2 to 6 % remain, and 5 to
         // 23 % from 3.13 on.
-        let is_old = matches!(python.minor(), (3, 11 | 12));
-        let bound = if is_old { 0.12 } else { 0.05 };
-        // On a crowded machine looks may come too late to be taken there.
-        let (in_callers, run) = (0..4)
-            .map(recorded)
-            .find(|(in_callers, _)| *in_callers < bound)
-            .unwrap_or_else(|| recorded(4));
-        assert!(in_callers < bound, "{in_callers}: {run:#?}");
+        let bound = if is_3_11_or_3_12(python) { 0.12 } else { 0.05 };
+        assert_in_callers_less(python, "coroutine_calls.py", bound);
     });
+}
+
+/// The same of threads that take turns, on whatever CPU is free: who runs at a tick is seldom
+/// where the last one found somebody.
+#[test]
+fn coroutines_in_turns() {
+    for_every_that(
+        "record-coroutines-in-turns",
+        has_async_generators,
+        |python| {
+            // Where the last one was it is 25 to 38 % on 3.11 and 3.12, where 5 to 10 % remain;
+            // later versions have 10 to 12 %, of which 1 to 3 remain.
+            let bound = if is_3_11_or_3_12(python) { 0.18 } else { 0.08 };
+            assert_in_callers_less(python, "coroutines_in_turns.py", bound);
+        },
+    );
+}
+
+fn has_async_generators(python: &Interpreter) -> bool {
+    python.minor() >= (3, 6)
+}
+
+fn is_3_11_or_3_12(python: &Interpreter) -> bool {
+    matches!(python.minor(), (3, 11 | 12))
+}
+
+/// Records coroutines, and fails if those who call them have more of the time.
+fn assert_in_callers_less(python: &Interpreter, program: &str, bound: f64) {
+    let target = Target::start(python, program).settled();
+    let _alone = alone();
+    let callers = ["until_done", "await_all", "iterate_all"];
+    let in_caller = |frames: &[String]| callers.contains(&function(frames.last().unwrap()));
+    let recorded = |_| {
+        let (collapsed, run) = record(&target, &["-F", "-r", "100", "-d", "3"]);
+        let (shown, lost) = (collapsed.total(), summed_up(&run, "lost"));
+        assert!(lost * 10 <= shown, "{lost} lost beside {shown}: {run:#?}");
+        let in_callers = collapsed.count(in_caller) as f64 / shown as f64;
+        (in_callers, run)
+    };
+    // On a crowded machine looks may come too late to be taken there.
+    let (in_callers, run) = (0..4)
+        .map(recorded)
+        .find(|(in_callers, _)| *in_callers < bound)
+        .unwrap_or_else(|| recorded(4));
+    assert!(in_callers < bound, "{in_callers}: {run:#?}");
 }
 
 /// The same of one that goes down 120 or 300 calls and up again beside a loop:

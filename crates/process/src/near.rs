@@ -23,9 +23,12 @@ impl Near {
     }
 
     /// To where that thread is, before we sleep; to wherever the scheduler likes, if that
-    /// cannot be told, or is where we may not be.
-    pub fn follow(&mut self, thread: &Thread) {
+    /// cannot be told, or is where we may not be. Whether we are bound elsewhere now than
+    /// before.
+    pub fn follow(&mut self, thread: &Thread) -> bool {
+        let before = self.bound.at();
         self.bound.follow(thread.stat().ok().as_ref());
+        self.bound.at() != before
     }
 
     /// To wherever the scheduler likes.
@@ -88,7 +91,8 @@ mod tests {
         for cpu in cpus {
             places.send(cpu).unwrap();
             arrived.recv().unwrap();
-            near.follow(&thread);
+            assert!(near.follow(&thread));
+            assert!(!near.follow(&thread));
             assert_eq!(sched_getcpu(), Ok(cpu));
             assert_eq!(allowed(), only(cpu));
         }

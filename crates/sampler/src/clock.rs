@@ -61,6 +61,16 @@ fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
+/// `None` when a signal woke us.
+fn sleep_until(moment: Duration) -> Option<()> {
+    if moment > now() {
+        let flags = ClockNanosleepFlags::TIMER_ABSTIME;
+        let until = TimeSpec::from_duration(moment);
+        clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until).ok()?;
+    }
+    Some(())
+}
+
 /// The processor time that this process has used so far.
 pub fn own_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
@@ -105,19 +115,22 @@ impl Clock {
         Instant::now() + self.due.saturating_sub(now())
     }
 
+    /// Sleeps until so long before the next tick, or until `end` (since the start). `None` when
+    /// a signal woke us.
+    pub(crate) fn doze(&self, before: Duration, end: Option<Duration>) -> Option<()> {
+        let end = end.and_then(|end| self.start.checked_add(end));
+        let until = self.due.saturating_sub(before);
+        sleep_until(end.map_or(until, |end| end.min(until)))
+    }
+
     /// Sleeps until the next tick is due, or until `end` (since the start) if
     /// that comes first. `None` when a signal woke us or the end was reached.
     pub(crate) fn tick(&mut self, end: Option<Duration>) -> Option<Tick> {
         // What is beyond the clock's own end is never reached.
         let end = end.and_then(|end| self.start.checked_add(end));
         let deadline = end.map_or(self.due, |end| end.min(self.due));
-        let mut time = now();
-        if deadline > time {
-            let flags = ClockNanosleepFlags::TIMER_ABSTIME;
-            let until = TimeSpec::from_duration(deadline);
-            clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &until).ok()?;
-            time = now();
-        }
+        sleep_until(deadline)?;
+        let time = now();
         if end.is_some_and(|end| time >= end) {
             return None;
         }

@@ -114,6 +114,17 @@ impl Member {
         self.target.os_thread(busy)
     }
 
+    /// Whether threads need a lock to run Python, so that few run at once.
+    pub(crate) fn has_locks(&self) -> bool {
+        !self.target.is_native() && self.target.has_locks()
+    }
+
+    /// The thread that holds the GIL now, if its stack is read without stopping it.
+    pub(crate) fn lock_holder(&mut self) -> Option<&Thread> {
+        let holder = self.has_locks().then(|| self.target.lock_holder());
+        self.target.os_thread(holder??)
+    }
+
     /// Whether there is a sample of it.
     pub(crate) fn was_sampled(&self) -> bool {
         self.process.is_some()

@@ -29,6 +29,12 @@ impl Members {
         self.all_mut().for_each(|member| member.expect(moment));
     }
 
+    /// Those that can be looked at, to change them.
+    pub(crate) fn present_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        let absent = usize::from(!self.root_is_there);
+        self.all_mut().skip(absent)
+    }
+
     /// Those that can be looked at.
     pub(crate) fn present(&self) -> impl Iterator<Item = &Member> {
         let absent = usize::from(!self.root_is_there);

@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
-use firefinch_process::{Near, Tid};
+use firefinch_process::{Near, Thread, Tid};
 
+use crate::clock::Clock;
 use crate::member::Member;
 use crate::members::Members;
 
@@ -21,12 +22,20 @@ pub(crate) struct Nearness {
     idle: u32,
     /// Where which thread is was asked for then.
     asked: Option<(Tid, Instant)>,
+    /// For how many ticks it is found out before who runs now.
+    scouts: u32,
 }
 
 /// Who waits now and then comes back to where it was.
 const PATIENCE: u32 = 16;
 /// A thread that runs is seldom moved, and to ask is a good part of a look.
 const TRUST: Duration = Duration::from_millis(35);
+/// How long before a tick we get up to find out who runs: that takes half of it. Hardly any
+/// thread hands the GIL on in so short a time.
+const AHEAD: Duration = Duration::from_micros(150);
+/// For how many ticks that is done after one for which another thread ran, elsewhere, than at
+/// the tick before.
+const SCOUTS: u32 = 64;
 
 impl Nearness {
     pub(crate) fn new(is_wanted: bool) -> Self {
@@ -35,27 +44,46 @@ impl Nearness {
             guard: Guard::default(),
             idle: 0,
             asked: None,
+            scouts: 0,
         }
+    }
+
+    /// Where threads take turns, as those that share a GIL do, whoever ran at the last tick
+    /// may wait now: goes to who runs shortly before the next one, and leaves it to that to
+    /// say when. `None` when a signal woke us.
+    pub(crate) fn scout(
+        &mut self,
+        clock: &Clock,
+        end: Option<Duration>,
+        members: &mut Members,
+    ) -> Option<()> {
+        if self.scouts == 0 || !members.present().any(Member::has_locks) {
+            return Some(());
+        }
+        clock.doze(AHEAD, end)?;
+        match members.present_mut().find_map(Member::lock_holder) {
+            Some(thread) => {
+                self.scouts -= 1;
+                self.go(thread);
+            }
+            None => self.scouts /= 2,
+        }
+        Some(())
     }
 
     /// To where a thread is that has run at this tick: the next one begins there. This one
     /// came so late, and took so long.
     pub(crate) fn follow(&mut self, members: &Members, late: Duration, took: Duration) {
-        let Some(near) = &mut self.near else {
+        if self.near.is_none() {
             return;
-        };
+        }
         let is_alone = members.present().nth(1).is_none();
         let long = if is_alone { LONG_ALONE } else { LONG };
         if !self.guard.allows(late, took, long) {
             self.leave();
         } else if let Some(thread) = members.present().find_map(Member::busy_thread) {
             self.idle = 0;
-            let (tid, now) = (thread.tid(), Instant::now());
-            let knows = |(asked, at): &(Tid, Instant)| *asked == tid && now < *at + TRUST;
-            if !self.asked.as_ref().is_some_and(knows) {
-                near.follow(thread);
-                self.asked = Some((tid, now));
-            }
+            self.go(thread);
         } else {
             self.idle = self.idle.saturating_add(1);
             if self.idle == PATIENCE {
@@ -64,9 +92,27 @@ impl Nearness {
         }
     }
 
+    /// To where that thread is, unless we are there.
+    fn go(&mut self, thread: &Thread) {
+        let (tid, now) = (thread.tid(), Instant::now());
+        let knows = |(asked, at): &(Tid, Instant)| *asked == tid && now < *at + TRUST;
+        if self.asked.as_ref().is_some_and(knows) {
+            return;
+        }
+        let is_other = self.asked.is_some_and(|(asked, _)| asked != tid);
+        if let Some(near) = &mut self.near
+            && near.follow(thread)
+            && is_other
+        {
+            self.scouts = SCOUTS;
+        }
+        self.asked = Some((tid, now));
+    }
+
     /// To wherever the scheduler likes, until a thread has run again.
     pub(crate) fn leave(&mut self) {
         self.asked = None;
+        self.scouts = 0;
         if let Some(near) = &mut self.near {
             near.leave();
         }

@@ -210,6 +210,11 @@ impl Python {
         knows
     }
 
+    /// Whether there is a lock that threads need to run.
+    pub(crate) fn has_locks(&self) -> bool {
+        !self.locks.is_empty()
+    }
+
     /// Finds out who holds a lock now: one thread state for each at most.
     pub(crate) fn read_holders(&mut self, memory: &dyn Memory) {
         self.holders.clear();

@@ -180,7 +180,10 @@ impl Recorder {
         let mut near = Nearness::new(self.options.is_near());
         let mut clock = Clock::start(interval, self.options.duration, self.options.jitter);
         let end = loop {
-            let tick = clock.tick(self.options.duration);
+            let length = self.options.duration;
+            let tick = near
+                .scout(&clock, length, &mut self.members)
+                .and_then(|()| clock.tick(length));
             let elapsed = tick.map_or_else(|| clock.elapsed(), |tick| tick.time);
             if let Some(tick) = tick {
                 self.profile.tick();

@@ -3,6 +3,7 @@ use std::time::Duration;
 use firefinch_memory::RemoteAddr;
 
 use super::Target;
+use crate::python::Python;
 use crate::thread::TargetThread;
 
 /// Who holds an interpreter's lock.
@@ -38,6 +39,18 @@ impl Target {
         };
         python.read_holders(&*self.memory);
         &python.holders
+    }
+
+    /// Whether there is a lock.
+    pub(crate) fn has_locks(&self) -> bool {
+        self.python.as_ref().is_some_and(Python::has_locks)
+    }
+
+    /// The thread that holds a lock now, if there is one and it is known.
+    pub(crate) fn lock_holder(&mut self) -> Option<usize> {
+        self.lock_holders();
+        let mut threads = self.threads.list().iter();
+        threads.position(|thread| self.holds_lock(thread))
     }
 
     /// Whether the thread held a lock when
