@@ -342,6 +342,22 @@ fn implicit() {
     });
 }
 
+/// Where the source does not name whom it calls, neither frame is at another call than it
+/// was when that was called: calls follow each other within nanoseconds here, and copying
+/// two frames takes longer where processors are far from each other. From 3.12 on, where
+/// instructions note whom they call; without a GIL from 3.14 on.
+#[test]
+fn unnamed() {
+    let some = |python: &Interpreter| {
+        is_new(python) && python.minor() >= (3, 12) && python.name != "3.13t"
+    };
+    for kind in ["table", "disguised"] {
+        for_every_that(&format!("stacks-{kind}"), some, |python| {
+            assert_possible(python, kind, TORN, &[]);
+        });
+    }
+}
+
 /// What runs in a class body, which begins a loop of its own each time, stands above
 /// the function that the class is in. From 3.12 on; for 3.11 see "Limits" in README.
 #[test]

@@ -5,7 +5,9 @@
 methods: a method of the same name in two classes, each called by one
 function only. generators: generators that go through themselves, to a depth
 that each caller knows. callbacks: C calls Python on one line and on the next.
-constructors: a class is called. lines: a function with five lines of equal
+constructors: a class is called. implicit: what is no call in the source calls. table:
+functions are called by their places in a list. disguised: the same as implicit, by other
+names than the methods have. lines: a function with five lines of equal
 work, called by one that does little else. Each does the same again and again.
 
 Ground truth: `stacks`, oldest frame first: all that there can be from "ready"
@@ -197,6 +199,42 @@ def implicit(cycles):
         x = named(y=x, x=x)
 
 
+HANDLERS = [positional, named]
+
+
+def table(cycles):
+    x = 0
+    for _ in cycles:
+        x = HANDLERS[0](x, 1)
+        x = HANDLERS[1](x, 2)
+
+
+class Disguised(object):
+    def first(self):
+        x = 1
+        return x
+
+    def second(self):
+        x = 2
+        return x
+
+    def third(self, x):
+        x = x ^ 3
+        return x
+
+    one = property(first)
+    two = property(second)
+    __getitem__ = third
+
+
+def disguised(cycles):
+    some = Disguised()
+    for _ in cycles:
+        x = some.one
+        x = some.two
+        x = some[x]
+
+
 def bodies(cycles):
     for _ in cycles:
 
@@ -227,7 +265,7 @@ def lines(cycles):
         x = leaf(x)
 
 
-KINDS = (methods, generators, iterated, callbacks, constructors, implicit, bodies, lines)
+KINDS = (methods, generators, iterated, callbacks, constructors, implicit, table, disguised, bodies, lines)
 
 
 def trace(frame, event, argument):

@@ -38,6 +38,10 @@ pub(super) struct Calls {
 /// come back meanwhile, so it would have to be torn in the same way twice again
 /// soon.
 const NAMED: u8 = 3;
+/// The same where it has noted that it calls another. Of a program that calls two methods of
+/// a name a few nanoseconds after each other, one stack in 200 has one in the place of the
+/// other where processors are far from each other.
+const NAMED_ANYWAY: u8 = 24;
 const NAMED_WITHIN: u64 = 1024;
 
 /// Half a second at the usual rates.
@@ -124,10 +128,12 @@ impl Calls {
         self.learnt.wrapping_add(u64::from(self.has_seen_many()))
     }
 
-    /// The caller itself names this callee.
-    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame) {
+    /// The caller itself names this callee, but may have noted that it calls another.
+    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame, notes_another: bool) {
         let place = (caller.code, caller.position);
-        if self.count(caller, callee) >= NAMED || !self.places.contains(&place) {
+        let enough = if notes_another { NAMED_ANYWAY } else { NAMED };
+        let is_new = !notes_another && !self.places.contains(&place);
+        if self.count(caller, callee) >= enough || is_new {
             self.add(Some(caller), callee);
         }
     }
@@ -181,13 +187,13 @@ impl Calls {
     /// Whether every unknown call of `one` comes from a place that is not known
     /// to call anything else, and whose frame stands there in `two`, the next
     /// copy, as well. That is how a call looks that is made for the first
-    /// time and is over within a microsecond; it is believed, not learnt, unless
-    /// `needs_proof`.
+    /// time and is over within a microsecond; it is believed, not learnt, unless it
+    /// `needs_proof`, given from where that caller is known to call that callee.
     pub(super) fn may_be_new(
         &self,
         one: &[RawFrame],
         two: &[RawFrame],
-        needs_proof: impl Fn(&RawFrame, &RawFrame) -> bool,
+        mut needs_proof: impl FnMut(&RawFrame, &RawFrame, &[Position]) -> bool,
     ) -> bool {
         let stands = |caller: &RawFrame, height: usize| {
             let again = two.len().checked_sub(height).and_then(|at| two.get(at));
@@ -196,7 +202,7 @@ impl Calls {
         calls(one).enumerate().all(|(index, (caller, callee))| {
             self.known.contains(&call(caller, callee))
                 || caller.is_some_and(|caller| {
-                    !needs_proof(caller, callee)
+                    !needs_proof(caller, callee, self.sites(caller, callee))
                         && !self.places.contains(&(caller.code, caller.position))
                         && stands(caller, one.len() - index - 1)
                 })
@@ -204,12 +210,13 @@ impl Calls {
     }
 
     /// Learns the calls that stand in both of two copies, at the same place of
-    /// the stack, except those that need a better proof.
+    /// the stack, except those that need a better proof, given from where that caller is
+    /// known to call that callee.
     pub(super) fn learn(
         &mut self,
         one: &[RawFrame],
         two: &[RawFrame],
-        needs_proof: impl Fn(&RawFrame, &RawFrame) -> bool,
+        mut needs_proof: impl FnMut(&RawFrame, &RawFrame, &[Position]) -> bool,
     ) {
         // Aligned at the oldest frame: the newest come and go.
         let same = |a: &RawFrame, b: &RawFrame| a.addr == b.addr && a.code == b.code;
@@ -219,7 +226,10 @@ impl Calls {
             if !same(a, b) {
                 break;
             }
-            if caller.is_none_or(|caller| !needs_proof(caller, a)) {
+            let is_learnt = caller.is_none_or(|caller| {
+                self.know_call(caller, a) || !needs_proof(caller, a, self.sites(caller, a))
+            });
+            if is_learnt {
                 self.add(caller, a);
             }
             if a.position != b.position {
@@ -250,15 +260,15 @@ mod tests {
         let quiet = [frame(3, 30, 7), frame(2, 20, 5), frame(1, 10, 1)];
         let moved = [frame(3, 30, 9), frame(2, 20, 6), frame(1, 10, 1)];
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &moved, |_, _| false);
+        calls.learn(&quiet, &moved, |_, _, _| false);
         // main → 20 stood still; 20 had moved on before it called 30 again.
         assert!(calls.know(&quiet[1..], 0));
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &quiet, |_, _| false);
+        calls.learn(&quiet, &quiet, |_, _, _| false);
         assert!(calls.know(&quiet, 0));
         // A place that calls 30 cannot be seen calling 40 by a torn copy.
         let other = [frame(3, 40, 2), frame(2, 20, 5), frame(1, 10, 1)];
-        assert!(!calls.may_be_new(&other, &quiet, |_, _| false));
+        assert!(!calls.may_be_new(&other, &quiet, |_, _, _| false));
         // A new place may, if its frame stands there in the next copy too.
         let fresh = [
             frame(4, 50, 0),
@@ -267,8 +277,8 @@ mod tests {
             frame(1, 10, 1),
         ];
         let after = [frame(3, 30, 8), frame(2, 20, 5), frame(1, 10, 1)];
-        assert!(calls.may_be_new(&fresh, &after, |_, _| false));
-        assert!(!calls.may_be_new(&fresh, &quiet, |_, _| false));
+        assert!(calls.may_be_new(&fresh, &after, |_, _, _| false));
+        assert!(!calls.may_be_new(&fresh, &quiet, |_, _, _| false));
         assert!(!calls.know(&fresh, 0));
         // The same functions, but called from another instruction.
         assert!(!calls.know(&moved, 0));
@@ -282,21 +292,34 @@ mod tests {
         let mut calls = Calls::default();
         let main = frame(1, 10, 1);
         let (one, two) = ([frame(2, 20, 3), main], [frame(2, 30, 3), main]);
-        calls.learn(&one[1..], &one[1..], |_, _| false);
+        calls.learn(&one[1..], &one[1..], |_, _, _| false);
         assert!(!calls.know(&one, 0));
-        calls.told(&main, &one[0]);
+        calls.told(&main, &one[0], false);
         assert!(calls.know(&one, 0));
         for _ in 0..2 {
-            calls.told(&main, &two[0]);
+            calls.told(&main, &two[0], false);
             assert!(!calls.know(&two, 0));
         }
         assert!(calls.know(&two, 2));
         // Too long ago.
         (0..=NAMED_WITHIN).for_each(|_| calls.begin());
-        calls.told(&main, &two[0]);
+        calls.told(&main, &two[0], false);
         assert!(!calls.know(&two, 0));
-        calls.told(&main, &two[0]);
-        calls.told(&main, &two[0]);
+        calls.told(&main, &two[0], false);
+        calls.told(&main, &two[0], false);
         assert!(calls.know(&two, 0));
+    }
+
+    /// A caller that has noted another callee has to tell more often.
+    #[test]
+    fn callers_that_noted_another() {
+        let mut calls = Calls::default();
+        let (main, callee) = (frame(1, 10, 1), frame(2, 20, 3));
+        for _ in 1..NAMED_ANYWAY {
+            calls.told(&main, &callee, true);
+            assert!(!calls.know_call(&main, &callee));
+        }
+        calls.told(&main, &callee, true);
+        assert!(calls.know_call(&main, &callee));
     }
 }

@@ -6,6 +6,7 @@ use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
 use super::{DataStack, Seen};
+use crate::frames::program::Noted;
 use crate::frames::{Position, RawFrame};
 
 /// Bytes between two frames, one of which called the other, that are searched
@@ -33,13 +34,21 @@ impl DataStack {
             }
             if Self::crosses(known, caller, callee) {
                 self.prove(memory, known, caller, callee);
-            } else if self.is_calling(memory, caller)
-                && self.names(caller, callee).unwrap_or(false)
+                continue;
+            }
+            if !self.is_calling(memory, caller) {
+                continue;
+            }
+            let noted = self.program.notes(memory, caller, callee);
+            if noted == Noted::Callee {
+                self.calls.read(caller, callee);
+            } else if self.names(caller, callee).unwrap_or(false)
+                && !self.notes_elsewhere(memory, caller, callee)
                 && ((self.still_stands(memory, caller) && known.pace.is_prompt(seen.at))
                     // What is over within a microsecond is hardly ever met standing.
                     || self.calls_by_name(memory, caller, callee))
             {
-                self.calls.told(caller, callee);
+                self.calls.told(caller, callee, noted == Noted::Another);
             }
         }
         self.calls.know(frames, unchanged)

@@ -61,7 +61,8 @@
 //! A copy is nearly but not quite atomic. A stack is believed when each of its
 //! calls is plain to see in the bytecode, or was once seen standing still, or
 //! its caller named the callee and stood where it stood before and after
-//! ([`Calls`]); a call of something that is not named in the bytecode at all (a
+//! ([`Calls`]), or the instruction there has noted this callee (from 3.12 on:
+//! [`Noted`](super::program::Noted)); a call of something that is not named in the bytecode at all (a
 //! class, a function out of a table) when both frames were alive in one copy of
 //! the data stack. Calls that are not known yet are learnt by further looks, but
 //! what is shown then is the first one, if need be when some later stack has shown that they

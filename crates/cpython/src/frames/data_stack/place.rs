@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::DataStack;
 use super::known::Known;
 use super::path::Chain;
+use crate::frames::program::Noted;
 use crate::frames::{Position, RawFrame};
 
 /// Whether the callers of a stack stand where they called from.
@@ -70,7 +71,9 @@ impl DataStack {
             }
             // One that stands where it pushes no frame has gone on as well.
             let moved = chain.has_moved(index)
-                || (chain.is_inlined(index) && self.cannot_push(memory, known, caller, &callee));
+                || (chain.is_inlined(index)
+                    && (self.cannot_push(memory, known, caller, &callee)
+                        || self.notes_elsewhere(memory, caller, &callee)));
             let is_before = || index < JUST_CALLED && self.look.is_before(caller.addr, callee.addr);
             let caller_is = match moved {
                 false => Whereabouts::Standing,
@@ -122,6 +125,10 @@ impl DataStack {
         let code = self.program.code(memory, caller.code)?;
         let to = self.program.code(memory, callee.code)?;
         let offset = code.offset_of(now)?;
+        if !moved && self.program.notes(memory, caller, callee) == Noted::Callee {
+            self.calls.read(caller, callee);
+            return Some(caller.position);
+        }
         let is_only = self.calls.has_seen_many() && self.program.is_only(&to);
         // Both were alive in one copy; where other functions have that name too, one
         // of them may be left from a moment before.
@@ -175,10 +182,11 @@ impl DataStack {
 
     /// Whether every call that is not known is made where something is called
     /// that is not plain to see: a class, a decorated function, one out of a
-    /// table. Both frames were alive in one copy of the data stack, less than
+    /// table. Both frames were alive in one copy of the data stack, mostly less than
     /// 100 ns apart, which goes wrong once in some 100,000 copies of a program
-    /// that does nothing but call (measured on 3.13 to 3.15). Calls that are
-    /// plain to see are not left to that.
+    /// that does nothing but call (measured on 3.13 to 3.15), but once in 20 where lines of
+    /// memory come slowly from the thread's processor to ours. So calls that are plain to
+    /// see, or noted by an instruction, are not left to that.
     pub(super) fn may_call(
         &mut self,
         memory: &dyn Memory,
@@ -247,7 +255,19 @@ impl DataStack {
             !code.is_quiet(at)
                 && !self.program.calls_python(&code, at)
                 && code.calls_to(callee.code, &to).next().is_none()
+                && !self.notes_elsewhere(memory, caller, callee)
         })
+    }
+
+    /// Whether the caller stands where it has not noted this callee, but has so elsewhere.
+    pub(super) fn notes_elsewhere(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> bool {
+        let sites = self.calls.sites(caller, callee);
+        self.program.notes_elsewhere(memory, caller, callee, sites)
     }
 
     /// Whether the frame stands where it asks a generator for its next value.
@@ -298,7 +318,10 @@ impl DataStack {
             return false;
         };
         let generator = !known.is_in_chunk(callee.addr);
-        let offset = code.offset_of(at);
-        offset.is_none_or(|offset| !code.can_push(offset, generator))
+        let Some(offset) = code.offset_of(at) else {
+            return true;
+        };
+        !code.can_push(offset, generator)
+            || self.program.notes(memory, caller, callee) == Noted::Never
     }
 }

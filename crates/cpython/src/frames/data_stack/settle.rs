@@ -9,7 +9,8 @@ use super::pace::Speed;
 use super::path::Chain;
 use super::place::Placed;
 use super::{DataStack, Seen};
-use crate::frames::{Copied, RawFrame, RawStack, StackError, Unproved};
+use crate::frames::program::Noted;
+use crate::frames::{Copied, Position, RawFrame, RawStack, StackError, Unproved};
 
 /// Looks taken to learn the calls of a stack.
 const LOOKS: usize = 16;
@@ -218,14 +219,22 @@ impl DataStack {
             }
             let stood = before.as_ref().is_some_and(|(_, before)| *before == chain);
             standing = if stood { standing + 1 } else { 0 };
-            let crosses = |a: &RawFrame, b: &RawFrame| Self::crosses(known, a, b);
+            let program = &mut self.program;
+            let mut is_doubtful = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
+                Self::crosses(known, a, b)
+                    || program.notes(memory, a, b) == Noted::Another
+                    || program.notes_elsewhere(memory, a, b, sites)
+            };
             if let Some((was, before)) = before
                 && ((was != Fit::Unmarked && fit != Fit::Unmarked) || standing >= STILL)
             {
-                let needs_proof = |a: &RawFrame, b: &RawFrame| standing < STANDING && crosses(a, b);
+                let needs_proof = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
+                    standing < STANDING && is_doubtful(a, b, sites)
+                };
                 self.calls.learn(&before.frames, &chain.frames, needs_proof);
             }
-            if is_likely && self.calls.may_be_new(&stack.frames, &chain.frames, crosses) {
+            let (one, two) = (&stack.frames, &chain.frames);
+            if is_likely && self.calls.may_be_new(one, two, is_doubtful) {
                 return Ok(stack);
             }
             self.believes(memory, known, seen, fit, &chain.frames);

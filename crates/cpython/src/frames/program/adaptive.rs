@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::calls::{CallInstruction, Calls, Symbol};
+use super::calls::{Cache, CallInstruction, Calls, Symbol};
 use super::opcodes;
 
 /// Instructions that are written alike.
@@ -28,8 +28,8 @@ pub(super) struct Row {
 /// What an instruction is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// It may push a frame, or not.
-    Plain,
+    /// It asks for an element, which is a call if somebody's `__getitem__` does that.
+    Subscripts,
     /// It never pushes one, nor runs Python otherwise.
     Quiet,
     /// It may run Python, but by C code, in a loop of its own.
@@ -103,6 +103,8 @@ pub(super) struct Adaptive {
     /// A frame that has called in its loop is said to stand at the last code
     /// unit before the next instruction (`prev_instr`, to 3.12).
     stands_behind: bool,
+    /// Instructions note whom they call in a way that can be told (from 3.12 on).
+    notes: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -134,6 +136,7 @@ impl Adaptive {
         Self {
             rows: rows.into(),
             stands_behind: version < (3, 13),
+            notes: version >= (3, 12),
         }
     }
 
@@ -171,6 +174,7 @@ impl Adaptive {
                     callee(&instructions, index, above.saturating_add(counted), &calls)
                 }
                 Role::LoadsAttribute { .. } if !instruction.loads_method() => instruction.symbol(),
+                _ if instruction.subscripts() => Some(Symbol::Subscript),
                 Role::Resumes => maker(&instructions, index, &calls),
                 _ => continue,
             };
@@ -181,8 +185,9 @@ impl Adaptive {
                     false => instruction.start,
                 },
                 callee,
-                is_load: matches!(instruction.role, Role::LoadsAttribute { .. }),
+                is_load: instruction.loads_attribute() || instruction.subscripts(),
                 resumes: instruction.role == Role::Resumes,
+                cache: instruction.cache().filter(|_| self.notes),
             });
         }
         calls
@@ -338,9 +343,31 @@ impl Instruction {
     fn is_outside(&self) -> bool {
         match self.role {
             Role::Outside | Role::Iterates | Role::LoadsName { .. } => true,
-            Role::Operates { subscript } => self.arg != subscript,
+            Role::Operates { .. } => !self.subscripts(),
             _ => false,
         }
+    }
+
+    fn subscripts(&self) -> bool {
+        match self.role {
+            Role::Subscripts => true,
+            Role::Operates { subscript } => self.arg == subscript,
+            _ => false,
+        }
+    }
+
+    fn loads_attribute(&self) -> bool {
+        matches!(self.role, Role::LoadsAttribute { .. })
+    }
+
+    /// What it notes of whom it calls, if it has room for that.
+    fn cache(&self) -> Option<Cache> {
+        let cache = match self.role {
+            Role::Calls { .. } => Cache::Version,
+            Role::LoadsAttribute { .. } => Cache::Function,
+            _ => return None,
+        };
+        (self.end - self.start >= cache.end()).then_some(cache)
     }
 
     /// Whether an attribute is loaded to be called: then it is no property.
@@ -476,6 +503,8 @@ mod tests {
             };
             assert_eq!(last.stands, stands, "{version:?}");
             assert_eq!(calls.instruction(last.stands), last.offset);
+            let noted = (version >= (3, 12)).then_some(Cache::Version);
+            assert_eq!(last.cache, noted, "{version:?}");
             assert!(calls.is_straight(calls.instructions[0].stands, last.offset));
             // Jumped to in between, nobody knows by whom it was loaded.
             let jump = number(

@@ -18,6 +18,8 @@ pub(super) enum Symbol {
     Cell(u32),
     /// `co_consts`: a code object of which a function was made on the spot.
     Code(u32),
+    /// The method that a class has for its elements, from 3.11 on.
+    Subscript,
 }
 
 /// An instruction that calls.
@@ -31,11 +33,43 @@ pub(super) struct CallInstruction {
     pub(super) stands: u32,
     /// What it calls, where that is plain to see.
     pub(super) callee: Option<Symbol>,
-    /// An attribute is loaded, which is a call if it is a property.
+    /// An attribute is loaded, or an element, which is a call if it is a property, or if
+    /// its class has methods for that.
     pub(super) is_load: bool,
     /// It asks a generator for its next value: the one that a call of `callee`
     /// made, where that is plain to see.
     pub(super) resumes: bool,
+    /// What it notes of whom it calls.
+    pub(super) cache: Option<Cache>,
+}
+
+/// What an instruction notes behind itself of the function that it has called, from 3.12 on
+/// (`Include/internal/pycore_code.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cache {
+    /// Its version, if it is called as most Python functions are (`_PyCallCache`): that of
+    /// the code object which it was made of (`MAKE_FUNCTION`, `Python/bytecodes.c`).
+    Version,
+    /// Itself, if it is called to load an attribute (`descr` in `_PyLoadMethodCache`).
+    Function,
+}
+
+impl Cache {
+    /// Where, from the beginning of the instruction: behind that and its counter, and the
+    /// versions of a type and of its keys.
+    pub(super) fn offset(self) -> u32 {
+        match self {
+            Self::Version => 4,
+            Self::Function => 12,
+        }
+    }
+
+    pub(super) fn end(self) -> u32 {
+        match self {
+            Self::Version => self.offset() + 4,
+            Self::Function => self.offset() + 8,
+        }
+    }
 }
 
 /// The calls of a code object and the places that jumps lead to.
@@ -228,6 +262,7 @@ mod tests {
             callee: None,
             is_load: false,
             resumes: false,
+            cache: None,
         };
         // Calls at 10, 30 and 50, a branch 20 → 40, a loop 60 → 0; 90 returns, called at 80.
         let calls = Calls {

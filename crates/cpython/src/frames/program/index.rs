@@ -78,6 +78,7 @@ mod tests {
             stands: offset,
             callee: callee.clone(),
             resumes: false,
+            cache: None,
         };
         let sites: Vec<_> = (0..).zip(&callees).map(site).collect();
         let index = Index::of(&sites);

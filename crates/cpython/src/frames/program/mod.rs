@@ -17,10 +17,10 @@ use firefinch_memory::{Bytes, Memory, RemoteAddr};
 use hashbrown::HashMap;
 
 use self::adaptive::Adaptive;
-use self::calls::{CallInstruction, Calls, Symbol};
+use self::calls::{Cache, CallInstruction, Calls, Symbol};
 use self::classic::Dialect;
 use self::index::Index;
-use super::{GENERATOR, TRUSTED};
+use super::{GENERATOR, Position, RawFrame, TRUSTED};
 use crate::layout::{Field, Layout, MissingField};
 use crate::lines::LineEncoding;
 use crate::object::Objects;
@@ -65,7 +65,17 @@ enum Bytecode {
         /// `ob_size`: the number of code units.
         units: usize,
         locals: usize,
+        noted: Option<NotedLayout>,
     },
+}
+
+/// Where what instructions note is found, from 3.12 on.
+#[derive(Clone, Copy, Debug)]
+struct NotedLayout {
+    /// `co_version`.
+    version: usize,
+    /// `func_code`.
+    code: usize,
 }
 
 /// Bytes of a code unit (`_Py_CODEUNIT`).
@@ -108,6 +118,8 @@ pub(super) struct Code {
     index: Index,
     /// Where its bytecode lies, from 3.11 on.
     first: RemoteAddr,
+    /// `co_version`, from 3.12 on.
+    version: u32,
     identity: Identity,
 }
 
@@ -127,6 +139,19 @@ struct Site {
     stands: u32,
     callee: Callee,
     resumes: bool,
+    cache: Option<Cache>,
+}
+
+/// Whom an instruction calls, by what it has noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// That function.
+    Callee,
+    /// Another one, the last time that it took note.
+    Another,
+    /// It pushes no frame of that function.
+    Never,
+    Nothing,
 }
 
 /// What an instruction calls.
@@ -293,12 +318,17 @@ impl Program {
             Some(code) => {
                 let units = layout.need(Field::VarSize)?;
                 let locals = layout.need(Field::CodeLocalsplusnames)?;
+                let version = layout.get(Field::CodeVersion);
+                let noted = version.zip(layout.get(Field::FunctionCode));
+                let noted = noted.map(|(version, code)| NotedLayout { version, code });
                 used.extend([units, locals]);
+                used.extend(version);
                 Bytecode::Adaptive {
                     adaptive: Adaptive::of(layout.version()),
                     code,
                     units,
                     locals,
+                    noted,
                 }
             }
             None => {
@@ -438,6 +468,75 @@ impl Program {
         self.names.get(&code.name).is_none_or(|count| *count <= 1)
     }
 
+    /// Whom the instruction at which the caller stands calls, by what it has noted. It is
+    /// read now; it changes seldom.
+    pub(super) fn notes(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> Noted {
+        self.noted(memory, caller, callee).unwrap_or(Noted::Nothing)
+    }
+
+    fn noted(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> Option<Noted> {
+        let Position::Instruction(at, 0) = caller.position else {
+            return None;
+        };
+        let code = self.code(memory, caller.code)?;
+        let site = code.site(code.offset_of(at)?)?;
+        let cache = site.cache?;
+        let at = code.instruction_at(site.offset + cache.offset());
+        match cache {
+            Cache::Version => {
+                let to = self.code(memory, callee.code)?;
+                Some(match memory.read_u32(at).ok()? {
+                    0 => Noted::Nothing,
+                    version if version == to.version => Noted::Callee,
+                    // That of a class is noted for it.
+                    _ if to.name == "__init__" => Noted::Nothing,
+                    _ => Noted::Another,
+                })
+            }
+            Cache::Function => {
+                let Bytecode::Adaptive { noted, .. } = &self.bytecode else {
+                    return None;
+                };
+                let function = memory.read_ptr(at).ok()?;
+                let code = memory.read_ptr(function.offset((*noted)?.code as u64));
+                Some(match code {
+                    Ok(code) if code == callee.code => Noted::Callee,
+                    _ => Noted::Never,
+                })
+            }
+        }
+    }
+
+    /// Whether the caller has not noted this callee where it stands, but has so at one of
+    /// these sites.
+    pub(super) fn notes_elsewhere(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+        sites: &[Position],
+    ) -> bool {
+        let mut calls_at = |position| {
+            let caller = RawFrame {
+                position,
+                ..*caller
+            };
+            self.notes(memory, &caller, callee) == Noted::Callee
+        };
+        let mut sites = sites.iter().copied();
+        sites.any(|site| site != caller.position && calls_at(site)) && !calls_at(caller.position)
+    }
+
     /// Whether the instruction at `offset` calls a function of a name that some
     /// code object has.
     pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
@@ -483,6 +582,7 @@ impl Program {
                 code,
                 units,
                 locals,
+                ..
             } => {
                 let len = u64::from(Bytes(bytes).u32(*units)?) * CODE_UNIT;
                 let first = addr.offset(*code as u64);
@@ -502,6 +602,7 @@ impl Program {
             Symbol::Name(index) => text(&names, index),
             Symbol::Local(index) => text(&locals, index),
             Symbol::Cell(index) => text(&cells, index),
+            Symbol::Subscript => Some(Callee::Named("__getitem__".into())),
             Symbol::Code(index) => {
                 let code = consts.get(usize::try_from(index).ok()?)?;
                 Some(Callee::Code(*code))
@@ -520,6 +621,7 @@ impl Program {
                 None => Callee::Unknown,
             },
             resumes: call.resumes,
+            cache: call.cache,
         };
         let sites: Vec<_> = calls.instructions.iter().map(site).collect();
         Some(Code {
@@ -529,8 +631,16 @@ impl Program {
             index: Index::of(&sites),
             sites,
             first,
+            version: self.version_in(bytes).unwrap_or(0),
             identity,
         })
+    }
+
+    fn version_in(&self, bytes: &[u8]) -> Option<u32> {
+        match &self.bytecode {
+            Bytecode::Adaptive { noted, .. } => Bytes(bytes).u32((*noted)?.version),
+            Bytecode::Classic { .. } => None,
+        }
     }
 
     fn tuple(&self, memory: &dyn Memory, addr: RemoteAddr) -> Option<Vec<RemoteAddr>> {
@@ -568,9 +678,13 @@ mod tests {
 
     impl Target {
         fn new() -> Self {
+            Self::of(10)
+        }
+
+        fn of(minor: u8) -> Self {
             let version = Version {
                 major: 3,
-                minor: 10,
+                minor,
                 micro: 0,
                 level: ReleaseLevel::Final,
                 serial: 0,
@@ -650,6 +764,62 @@ mod tests {
                 self.set(CODE.get(), field, EMPTY);
             }
         }
+    }
+
+    impl Target {
+        /// A code object of 3.12 or later.
+        fn adaptive(&mut self, at: RemoteAddr, version: u32, bytecode: &[u8]) {
+            let name = self.text("f");
+            self.zeros(at.get(), 1024);
+            self.set(at.get(), Field::CodeName, name);
+            self.set(at.get(), Field::CodeNames, EMPTY);
+            self.set(at.get(), Field::CodeLocalsplusnames, EMPTY);
+            let units = bytecode.len() as u64 / CODE_UNIT;
+            let words = [
+                (Field::CodeVersion, u64::from(version)),
+                (Field::VarSize, units),
+            ];
+            for (field, value) in words {
+                let at = at.offset(self.layout.need(field).unwrap() as u64);
+                let value = u32::try_from(value).unwrap().to_le_bytes();
+                self.memory.insert(at, value.to_vec());
+            }
+            let first = self.layout.need(Field::CodeAdaptive).unwrap() as u64;
+            self.memory.insert(at.offset(first), bytecode.to_vec());
+        }
+    }
+
+    /// Calls say whom they call by the version of its code, loads of attributes by the
+    /// function: these call nothing else.
+    #[test]
+    fn instructions_note_whom_they_call() {
+        const CALLEES: [RemoteAddr; 2] = [RemoteAddr::new(0x20_0000), RemoteAddr::new(0x30_0000)];
+        const FUNCTION: u64 = 0x40_0000;
+        let mut target = Target::of(13);
+        // A call, and a load of an attribute (`Lib/opcode.py` of 3.13).
+        let version = 7_u32.to_le_bytes();
+        let call = [&[53, 0, 0, 0], &version[..]].concat();
+        let function = FUNCTION.to_le_bytes();
+        let load = [&[82, 0], &[0; 10][..], &function].concat();
+        target.adaptive(CODE, 1, &[call, load].concat());
+        target.adaptive(CALLEES[0], 7, &[]);
+        target.adaptive(CALLEES[1], 8, &[]);
+        target.zeros(FUNCTION, 256);
+        target.set(FUNCTION, Field::FunctionCode, CALLEES[1].get());
+        let mut program = Program::new(&target.layout).unwrap();
+        let first = program.code(&target.memory, CODE).unwrap().first;
+        let mut notes = |offset, callee: RemoteAddr| {
+            let frame = |code, at| RawFrame {
+                addr: RemoteAddr::NULL,
+                code,
+                position: Position::Instruction(at, 0),
+            };
+            let caller = frame(CODE, first.offset(offset));
+            program.notes(&target.memory, &caller, &frame(callee, RemoteAddr::NULL))
+        };
+        let found = CALLEES.map(|callee| [0, 8].map(|offset| notes(offset, callee)));
+        assert_eq!(found[0], [Noted::Callee, Noted::Never]);
+        assert_eq!(found[1], [Noted::Another, Noted::Callee]);
     }
 
     fn names(code: &Code) -> Vec<usize> {

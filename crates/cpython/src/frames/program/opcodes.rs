@@ -23,7 +23,7 @@ static V3_11: &[Row] = &[
     row(&[11], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NEGATIVE
     row(&[12], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
     row(&[15], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
-    row(&[25, 17, 18, 19, 20, 21], 4, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
+    row(&[25, 17, 18, 19, 20, 21], 4, Role::Subscripts, Effect::Fixed(-1)), // BINARY_SUBSCR
     row(&[30], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
     row(&[31], 0, Role::Outside, Effect::Fixed(1)), // MATCH_MAPPING
     row(&[32], 0, Role::Outside, Effect::Fixed(1)), // MATCH_SEQUENCE
@@ -141,7 +141,7 @@ static V3_12: &[Row] = &[
     row(&[12], 0, Role::Outside, Effect::Fixed(0)), // UNARY_NOT
     row(&[15], 0, Role::Outside, Effect::Fixed(0)), // UNARY_INVERT
     row(&[17], 0, Role::Hidden, Effect::Fixed(0)), // RESERVED
-    row(&[25, 19, 20, 21, 22], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
+    row(&[25, 19, 20, 21, 22], 1, Role::Subscripts, Effect::Fixed(-1)), // BINARY_SUBSCR
     row(&[26], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
     row(&[27], 0, Role::Outside, Effect::Fixed(-4)), // STORE_SLICE
     row(&[30], 0, Role::Outside, Effect::Fixed(1)), // GET_LEN
@@ -252,7 +252,7 @@ static V3_13: &[Row] = &[
     row(&[1], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_ASYNC_WITH
     row(&[2], 0, Role::Outside, Effect::Fixed(1)), // BEFORE_WITH
     row(&[4], 0, Role::Outside, Effect::Fixed(-2)), // BINARY_SLICE
-    row(&[5, 157, 158, 159, 160, 161], 1, Role::Plain, Effect::Fixed(-1)), // BINARY_SUBSCR
+    row(&[5, 157, 158, 159, 160, 161], 1, Role::Subscripts, Effect::Fixed(-1)), // BINARY_SUBSCR
     row(&[6], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EG_MATCH
     row(&[7], 0, Role::Outside, Effect::Fixed(0)), // CHECK_EXC_MATCH
     row(&[8], 0, Role::Outside, Effect::Fixed(-1)), // CLEANUP_THROW

@@ -54,6 +54,7 @@ impl Calls {
                     callee,
                     is_load: instruction.op == op::LOAD_ATTR,
                     resumes: matches!(instruction.op, op::FOR_ITER | op::YIELD_FROM),
+                    cache: None,
                 });
             }
         }
