@@ -214,17 +214,7 @@ impl DataStack {
             .enumerate()
             .filter(|(_, (callee, caller))| !self.calls.know_call(caller, callee));
         unknown.any(|(index, (callee, caller))| {
-            let Position::Instruction(at, 0) = caller.position else {
-                return false;
-            };
-            let code = self.program.code(memory, caller.code);
-            let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
-                return false;
-            };
-            let here = code.offset_of(at);
-            chain.is_inlined(index)
-                && !here.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
-                && code.calls_to(callee.code, &to).next().is_some()
+            chain.is_inlined(index) && self.program.names_elsewhere(memory, caller, callee)
         })
     }
 
@@ -240,8 +230,8 @@ impl DataStack {
         })
     }
 
-    /// Whether the caller stands where no Python function is called by its name,
-    /// and does not call this one by its name elsewhere.
+    /// Whether the caller stands where no Python function is called by its name, nor has
+    /// noted another one, and neither calls this one by its name elsewhere nor has noted it.
     fn calls_unnamed(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
         let Position::Instruction(at, 0) = caller.position else {
             return false;
@@ -255,6 +245,7 @@ impl DataStack {
             !code.is_quiet(at)
                 && !self.program.calls_python(&code, at)
                 && code.calls_to(callee.code, &to).next().is_none()
+                && self.program.notes(memory, caller, callee) != Noted::Another
                 && !self.notes_elsewhere(memory, caller, callee)
         })
     }

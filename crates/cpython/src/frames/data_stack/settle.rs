@@ -222,6 +222,7 @@ impl DataStack {
             let program = &mut self.program;
             let mut is_doubtful = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
                 Self::crosses(known, a, b)
+                    || program.names_elsewhere(memory, a, b)
                     || program.notes(memory, a, b) == Noted::Another
                     || program.notes_elsewhere(memory, a, b, sites)
             };

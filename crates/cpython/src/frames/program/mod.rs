@@ -537,6 +537,26 @@ impl Program {
         sites.any(|site| site != caller.position && calls_at(site)) && !calls_at(caller.position)
     }
 
+    /// Whether the caller does not call this one by its name where it stands, but does so
+    /// elsewhere.
+    pub(super) fn names_elsewhere(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> bool {
+        let Position::Instruction(at, 0) = caller.position else {
+            return false;
+        };
+        let code = self.code(memory, caller.code);
+        let Some((code, to)) = code.zip(self.code(memory, callee.code)) else {
+            return false;
+        };
+        let here = code.offset_of(at);
+        !here.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
+            && code.calls_to(callee.code, &to).next().is_some()
+    }
+
     /// Whether the instruction at `offset` calls a function of a name that some
     /// code object has.
     pub(super) fn calls_python(&self, code: &Code, offset: u32) -> bool {
