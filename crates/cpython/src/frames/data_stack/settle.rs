@@ -9,7 +9,6 @@ use super::pace::Speed;
 use super::path::Chain;
 use super::place::Placed;
 use super::{DataStack, Seen};
-use crate::frames::program::Noted;
 use crate::frames::{Copied, Position, RawFrame, RawStack, StackError, Unproved};
 
 /// Looks taken to learn the calls of a stack.
@@ -220,22 +219,24 @@ impl DataStack {
             let stood = before.as_ref().is_some_and(|(_, before)| *before == chain);
             standing = if stood { standing + 1 } else { 0 };
             let program = &mut self.program;
-            let mut is_doubtful = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
-                Self::crosses(known, a, b)
-                    || program.names_elsewhere(memory, a, b)
-                    || program.notes(memory, a, b) == Noted::Another
-                    || program.notes_elsewhere(memory, a, b, sites)
-            };
             if let Some((was, before)) = before
                 && ((was != Fit::Unmarked && fit != Fit::Unmarked) || standing >= STILL)
             {
                 let needs_proof = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
-                    standing < STANDING && is_doubtful(a, b, sites)
+                    standing < STANDING
+                        && (Self::crosses(known, a, b) || program.contradicts(memory, a, b, sites))
                 };
                 self.calls.learn(&before.frames, &chain.frames, needs_proof);
             }
+            // A function may have another name than it is called by, but what is shown at
+            // once may not.
+            let needs_proof = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
+                Self::crosses(known, a, b)
+                    || program.names_another(memory, a, b)
+                    || program.contradicts(memory, a, b, sites)
+            };
             let (one, two) = (&stack.frames, &chain.frames);
-            if is_likely && self.calls.may_be_new(one, two, is_doubtful) {
+            if is_likely && self.calls.may_be_new(one, two, needs_proof) {
                 return Ok(stack);
             }
             self.believes(memory, known, seen, fit, &chain.frames);

@@ -517,6 +517,21 @@ impl Program {
         }
     }
 
+    /// Whether the bytecode says that the caller does not call this one where it stands,
+    /// but somewhere else, or another one there. `sites` are those from where it is known
+    /// to call it.
+    pub(super) fn contradicts(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+        sites: &[Position],
+    ) -> bool {
+        self.names_elsewhere(memory, caller, callee)
+            || self.notes(memory, caller, callee) == Noted::Another
+            || self.notes_elsewhere(memory, caller, callee, sites)
+    }
+
     /// Whether the caller has not noted this callee where it stands, but has so at one of
     /// these sites.
     pub(super) fn notes_elsewhere(
@@ -555,6 +570,24 @@ impl Program {
         let here = code.offset_of(at);
         !here.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
             && code.calls_to(callee.code, &to).next().is_some()
+    }
+
+    /// Whether the caller stands where it calls something of another name.
+    pub(super) fn names_another(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> bool {
+        let Position::Instruction(at, 0) = caller.position else {
+            return false;
+        };
+        let code = self.code(memory, caller.code);
+        let Some((code, to)) = code.zip(self.code(memory, callee.code)) else {
+            return false;
+        };
+        code.offset_of(at)
+            .is_some_and(|at| code.names_callee(at) && !code.calls_by_name(at, callee.code, &to))
     }
 
     /// Whether the instruction at `offset` calls a function of a name that some
