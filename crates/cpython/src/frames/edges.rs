@@ -38,11 +38,21 @@ pub(super) struct Calls {
 /// come back meanwhile, so it would have to be torn in the same way twice again
 /// soon.
 const NAMED: u8 = 3;
-/// The same where it has noted that it calls another. Of a program that calls two methods of
+/// The same where the bytecode is that of a call of another. Of a program that calls two methods of
 /// a name a few nanoseconds after each other, one stack in 200 has one in the place of the
 /// other where processors are far from each other.
 const NAMED_ANYWAY: u8 = 24;
 const NAMED_WITHIN: u64 = 1024;
+
+/// What the bytecode where a caller stands says of whom it calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    None,
+    /// It has another name there.
+    MayBeAnother,
+    /// The caller calls it elsewhere, or has called another one there.
+    IsAnother,
+}
 
 /// Half a second at the usual rates.
 const MANY: u64 = 256;
@@ -128,11 +138,15 @@ impl Calls {
         self.learnt.wrapping_add(u64::from(self.has_seen_many()))
     }
 
-    /// The caller itself names this callee, but may have noted that it calls another.
-    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame, notes_another: bool) {
+    /// The caller itself names this callee, but the bytecode there may be that of a call of
+    /// another.
+    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame, doubt: Doubt) {
         let place = (caller.code, caller.position);
-        let enough = if notes_another { NAMED_ANYWAY } else { NAMED };
-        let is_new = !notes_another && !self.places.contains(&place);
+        let enough = match doubt {
+            Doubt::IsAnother => NAMED_ANYWAY,
+            Doubt::MayBeAnother | Doubt::None => NAMED,
+        };
+        let is_new = doubt == Doubt::None && !self.places.contains(&place);
         if self.count(caller, callee) >= enough || is_new {
             self.add(Some(caller), callee);
         }
@@ -294,32 +308,38 @@ mod tests {
         let (one, two) = ([frame(2, 20, 3), main], [frame(2, 30, 3), main]);
         calls.learn(&one[1..], &one[1..], |_, _, _| false);
         assert!(!calls.know(&one, 0));
-        calls.told(&main, &one[0], false);
+        calls.told(&main, &one[0], Doubt::None);
         assert!(calls.know(&one, 0));
         for _ in 0..2 {
-            calls.told(&main, &two[0], false);
+            calls.told(&main, &two[0], Doubt::None);
             assert!(!calls.know(&two, 0));
         }
         assert!(calls.know(&two, 2));
         // Too long ago.
         (0..=NAMED_WITHIN).for_each(|_| calls.begin());
-        calls.told(&main, &two[0], false);
+        calls.told(&main, &two[0], Doubt::None);
         assert!(!calls.know(&two, 0));
-        calls.told(&main, &two[0], false);
-        calls.told(&main, &two[0], false);
+        calls.told(&main, &two[0], Doubt::None);
+        calls.told(&main, &two[0], Doubt::None);
         assert!(calls.know(&two, 0));
     }
 
-    /// A caller that has noted another callee has to tell more often.
+    /// A caller at a call of another has to tell more often.
     #[test]
-    fn callers_that_noted_another() {
+    fn callers_at_another_call() {
         let mut calls = Calls::default();
         let (main, callee) = (frame(1, 10, 1), frame(2, 20, 3));
         for _ in 1..NAMED_ANYWAY {
-            calls.told(&main, &callee, true);
+            calls.told(&main, &callee, Doubt::IsAnother);
             assert!(!calls.know_call(&main, &callee));
         }
-        calls.told(&main, &callee, true);
+        calls.told(&main, &callee, Doubt::IsAnother);
         assert!(calls.know_call(&main, &callee));
+        // At one of another name it is not believed at once.
+        let other = frame(2, 30, 3);
+        calls.told(&main, &other, Doubt::MayBeAnother);
+        assert!(!calls.know_call(&main, &other));
+        (1..NAMED).for_each(|_| calls.told(&main, &other, Doubt::MayBeAnother));
+        assert!(calls.know_call(&main, &other));
     }
 }

@@ -6,6 +6,7 @@ use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
 use super::{DataStack, Seen};
+use crate::frames::edges::Doubt;
 use crate::frames::program::Noted;
 use crate::frames::{Position, RawFrame};
 
@@ -48,7 +49,14 @@ impl DataStack {
                     // What is over within a microsecond is hardly ever met standing.
                     || self.calls_by_name(memory, caller, callee))
             {
-                self.calls.told(caller, callee, noted == Noted::Another);
+                let program = &mut self.program;
+                let doubt = match noted {
+                    Noted::Another => Doubt::IsAnother,
+                    _ if program.names_elsewhere(memory, caller, callee) => Doubt::IsAnother,
+                    _ if program.names_another(memory, caller, callee) => Doubt::MayBeAnother,
+                    _ => Doubt::None,
+                };
+                self.calls.told(caller, callee, doubt);
             }
         }
         self.calls.know(frames, unchanged)

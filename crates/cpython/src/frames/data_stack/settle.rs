@@ -245,23 +245,29 @@ impl DataStack {
             }
             last = Some((fit, chain));
         }
-        if !was_alive || !self.may_call(memory, known, &first.frames) {
-            self.unproved = Some(Unproved {
-                thread,
-                stack,
-                copied: Copied::DataStack(first),
-                sure: Vec::new(),
-                lessons: self.calls.lessons(),
-                asked: 0,
-            });
-            return Err(StackError::Unproved);
-        }
-        // Seen like that again and again, they are known.
-        for (callee, caller) in first.frames.iter().zip(first.frames.iter().skip(1)) {
-            if !self.calls.know_call(caller, callee) {
-                self.calls.met_alive(caller, callee);
+        if was_alive && self.may_call(memory, known, &first.frames) {
+            // Seen like that again and again, they are known.
+            let mut shows = true;
+            for (callee, caller) in first.frames.iter().zip(first.frames.iter().skip(1)) {
+                if !self.calls.know_call(caller, callee) {
+                    self.calls.met_alive(caller, callee);
+                    // What has another name there waits for that.
+                    shows &= self.calls.know_call(caller, callee)
+                        || !self.program.names_another(memory, caller, callee);
+                }
+            }
+            if shows {
+                return Ok(stack);
             }
         }
-        Ok(stack)
+        self.unproved = Some(Unproved {
+            thread,
+            stack,
+            copied: Copied::DataStack(first),
+            sure: Vec::new(),
+            lessons: self.calls.lessons(),
+            asked: 0,
+        });
+        Err(StackError::Unproved)
     }
 }
