@@ -115,6 +115,8 @@ struct Instruction {
     /// Behind its caches.
     end: u32,
     arg: u32,
+    /// The number of its general form.
+    general: u8,
     role: Role,
     effect: Effect,
 }
@@ -218,6 +220,7 @@ impl Adaptive {
                     start: at,
                     end: next,
                     arg,
+                    general: *row.numbers.first()?,
                     role: row.role,
                     effect: row.effect,
                 });
@@ -363,7 +366,9 @@ impl Instruction {
     /// What it notes of whom it calls, if it has room for that.
     fn cache(&self) -> Option<Cache> {
         let cache = match self.role {
-            Role::Calls { .. } => Cache::Version,
+            Role::Calls { .. } => Cache::Version {
+                general: self.general,
+            },
             Role::LoadsAttribute { .. } => Cache::Function,
             _ => return None,
         };
@@ -503,7 +508,7 @@ mod tests {
             };
             assert_eq!(last.stands, stands, "{version:?}");
             assert_eq!(calls.instruction(last.stands), last.offset);
-            let noted = (version >= (3, 12)).then_some(Cache::Version);
+            let noted = (version >= (3, 12)).then_some(Cache::Version { general: call });
             assert_eq!(last.cache, noted, "{version:?}");
             assert!(calls.is_straight(calls.instructions[0].stands, last.offset));
             // Jumped to in between, nobody knows by whom it was loaded.

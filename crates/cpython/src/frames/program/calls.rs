@@ -48,8 +48,9 @@ pub(super) struct CallInstruction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cache {
     /// Its version, if it is called as most Python functions are (`_PyCallCache`): that of
-    /// the code object which it was made of (`MAKE_FUNCTION`, `Python/bytecodes.c`).
-    Version,
+    /// the code object which it was made of (`MAKE_FUNCTION`, `Python/bytecodes.c`). The
+    /// instruction's general form, whose number this is, takes no note.
+    Version { general: u8 },
     /// Itself, if it is called to load an attribute (`descr` in `_PyLoadMethodCache`).
     Function,
 }
@@ -59,14 +60,14 @@ impl Cache {
     /// versions of a type and of its keys.
     pub(super) fn offset(self) -> u32 {
         match self {
-            Self::Version => 4,
+            Self::Version { .. } => 4,
             Self::Function => 12,
         }
     }
 
     pub(super) fn end(self) -> u32 {
         match self {
-            Self::Version => self.offset() + 4,
+            Self::Version { .. } => self.offset() + 4,
             Self::Function => self.offset() + 8,
         }
     }

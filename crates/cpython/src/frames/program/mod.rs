@@ -491,15 +491,19 @@ impl Program {
         let code = self.code(memory, caller.code)?;
         let site = code.site(code.offset_of(at)?)?;
         let cache = site.cache?;
-        let at = code.instruction_at(site.offset + cache.offset());
         match cache {
-            Cache::Version => {
+            Cache::Version { general } => {
                 let to = self.code(memory, callee.code)?;
-                Some(match memory.read_u32(at).ok()? {
+                let whole = memory.read_u64(code.instruction_at(site.offset)).ok()?;
+                let [number, _, _, _, version @ ..] = whole.to_le_bytes();
+                // Whoever calls many has stopped to take note, or notes now this one, now
+                // that one; and that of a class is noted for `__init__`.
+                let is_vague =
+                    number == general || site.callee == Callee::Unknown || to.name == "__init__";
+                Some(match u32::from_le_bytes(version) {
                     0 => Noted::Nothing,
                     version if version == to.version => Noted::Callee,
-                    // That of a class is noted for it.
-                    _ if to.name == "__init__" => Noted::Nothing,
+                    _ if is_vague => Noted::Nothing,
                     _ => Noted::Another,
                 })
             }
@@ -507,6 +511,7 @@ impl Program {
                 let Bytecode::Adaptive { noted, .. } = &self.bytecode else {
                     return None;
                 };
+                let at = code.instruction_at(site.offset + cache.offset());
                 let function = memory.read_ptr(at).ok()?;
                 let code = memory.read_ptr(function.offset((*noted)?.code as u64));
                 Some(match code {
@@ -851,7 +856,7 @@ mod tests {
         let mut target = Target::of(13);
         // A call, and a load of an attribute (`Lib/opcode.py` of 3.13).
         let version = 7_u32.to_le_bytes();
-        let call = [&[53, 0, 0, 0], &version[..]].concat();
+        let call = [&[177, 0, 0, 0], &version[..]].concat();
         let function = FUNCTION.to_le_bytes();
         let load = [&[82, 0], &[0; 10][..], &function].concat();
         target.adaptive(CODE, 1, &[call, load].concat());
@@ -872,7 +877,7 @@ mod tests {
         };
         let found = CALLEES.map(|callee| [0, 8].map(|offset| notes(offset, callee)));
         assert_eq!(found[0], [Noted::Callee, Noted::Never]);
-        assert_eq!(found[1], [Noted::Another, Noted::Callee]);
+        assert_eq!(found[1], [Noted::Nothing, Noted::Callee]);
     }
 
     fn names(code: &Code) -> Vec<usize> {
