@@ -847,19 +847,26 @@ mod tests {
         }
     }
 
-    /// Calls say whom they call by the version of its code, loads of attributes by the
-    /// function: these call nothing else.
+    /// Calls say whom they call by the version of its code, and are doubted if they name
+    /// something; loads of attributes by the function: these call nothing else. The general
+    /// form of a call has no more than an old note.
     #[test]
     fn instructions_note_whom_they_call() {
         const CALLEES: [RemoteAddr; 2] = [RemoteAddr::new(0x20_0000), RemoteAddr::new(0x30_0000)];
         const FUNCTION: u64 = 0x40_0000;
         let mut target = Target::of(13);
-        // A call, and a load of an attribute (`Lib/opcode.py` of 3.13).
-        let version = 7_u32.to_le_bytes();
-        let call = [&[177, 0, 0, 0], &version[..]].concat();
-        let function = FUNCTION.to_le_bytes();
-        let load = [&[82, 0], &[0; 10][..], &function].concat();
-        target.adaptive(CODE, 1, &[call, load].concat());
+        // LOAD_GLOBAL, two forms of CALL, and LOAD_ATTR (`opcode` of 3.13).
+        let global = [&[91, 1], &[0; 8][..]].concat();
+        let call = |form| [&[form, 0, 0, 0], &7_u32.to_le_bytes()[..]].concat();
+        let load = [&[82, 0], &[0; 10][..], &FUNCTION.to_le_bytes()].concat();
+        let named = [&global[..], &call(177)].concat();
+        let general = [&global[..], &call(53)].concat();
+        target.adaptive(CODE, 1, &[named, general, call(177), load].concat());
+        let name = target.text("g");
+        target.zeros(TUPLE.get(), 64);
+        target.set(TUPLE.get(), Field::TupleSize, 1);
+        target.set(TUPLE.get(), Field::TupleItems, name);
+        target.set(CODE.get(), Field::CodeNames, TUPLE.get());
         target.adaptive(CALLEES[0], 7, &[]);
         target.adaptive(CALLEES[1], 8, &[]);
         target.zeros(FUNCTION, 256);
@@ -875,9 +882,11 @@ mod tests {
             let caller = frame(CODE, first.offset(offset));
             program.notes(&target.memory, &caller, &frame(callee, RemoteAddr::NULL))
         };
-        let found = CALLEES.map(|callee| [0, 8].map(|offset| notes(offset, callee)));
-        assert_eq!(found[0], [Noted::Callee, Noted::Never]);
-        assert_eq!(found[1], [Noted::Nothing, Noted::Callee]);
+        let found = CALLEES.map(|callee| [10, 28, 36, 44].map(|offset| notes(offset, callee)));
+        let [callee, another, never, nothing] =
+            [Noted::Callee, Noted::Another, Noted::Never, Noted::Nothing];
+        assert_eq!(found[0], [callee, callee, callee, never]);
+        assert_eq!(found[1], [another, nothing, nothing, callee]);
     }
 
     fn names(code: &Code) -> Vec<usize> {
