@@ -38,11 +38,17 @@ pub(super) struct Calls {
 /// come back meanwhile, so it would have to be torn in the same way twice again
 /// soon.
 const NAMED: u8 = 3;
-/// The same where the bytecode is that of a call of another. Of a program that calls two methods of
-/// a name a few nanoseconds after each other, one stack in 200 has one in the place of the
-/// other where processors are far from each other.
+/// The same where the bytecode is that of a call of another. Of a program that calls two
+/// methods of a name a few nanoseconds after each other, one stack in 200 has one in the
+/// place of the other where processors are far from each other.
 const NAMED_ANYWAY: u8 = 24;
 const NAMED_WITHIN: u64 = 1024;
+
+/// Half a second at the usual rates.
+const MANY: u64 = 256;
+
+/// Times that a call must have been observed in each order, within as many.
+const OBSERVED: u8 = 2;
 
 /// What the bytecode where a caller stands says of whom it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +59,6 @@ pub(super) enum Doubt {
     /// The caller calls it elsewhere, or has called another one there.
     IsAnother,
 }
-
-/// Half a second at the usual rates.
-const MANY: u64 = 256;
-
-/// Times that a call must have been observed in each order, within as many.
-const OBSERVED: u8 = 2;
 
 /// A caller's code object and instruction, and the callee's code object; nulls
 /// for the oldest frame, which nobody calls.

@@ -6,9 +6,9 @@ use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
 use super::{DataStack, Seen};
+use crate::frames::RawFrame;
 use crate::frames::edges::Doubt;
 use crate::frames::program::Noted;
-use crate::frames::{Position, RawFrame};
 
 /// Bytes between two frames, one of which called the other, that are searched
 /// for the callee: more than a function has locals and stack.
@@ -74,14 +74,9 @@ impl DataStack {
 
     /// Whether the caller stands where it calls something of the callee's name.
     fn calls_by_name(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
-        let Position::Instruction(at, 0) = caller.position else {
+        let Some((code, at, to)) = self.program.pair(memory, caller, callee) else {
             return false;
         };
-        let code = self.program.code(memory, caller.code);
-        let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
-            return false;
-        };
-        let at = code.offset_of(at);
         at.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
     }
 

@@ -233,15 +233,10 @@ impl DataStack {
     /// Whether the caller stands where no Python function is called by its name, nor has
     /// noted another one, and neither calls this one by its name elsewhere nor has noted it.
     fn calls_unnamed(&mut self, memory: &dyn Memory, caller: &RawFrame, callee: &RawFrame) -> bool {
-        let Position::Instruction(at, 0) = caller.position else {
+        let Some((code, at, to)) = self.program.pair(memory, caller, callee) else {
             return false;
         };
-        let code = self.program.code(memory, caller.code);
-        let to = self.program.code(memory, callee.code);
-        let Some((code, to)) = code.zip(to) else {
-            return false;
-        };
-        code.offset_of(at).is_some_and(|at| {
+        at.is_some_and(|at| {
             !code.is_quiet(at)
                 && !self.program.calls_python(&code, at)
                 && code.calls_to(callee.code, &to).next().is_none()
@@ -278,14 +273,10 @@ impl DataStack {
         caller: &RawFrame,
         callee: &RawFrame,
     ) -> bool {
-        let Position::Instruction(at, 0) = caller.position else {
+        let Some((code, at, to)) = self.program.pair(memory, caller, callee) else {
             return false;
         };
-        let code = self.program.code(memory, caller.code);
-        let Some((code, to)) = code.zip(self.program.code(memory, callee.code)) else {
-            return false;
-        };
-        code.offset_of(at).is_some_and(|at| {
+        at.is_some_and(|at| {
             code.resumes(at)
                 && code.names_callee(at)
                 && (self.program.calls_python(&code, at) || !self.calls.has_seen_many())

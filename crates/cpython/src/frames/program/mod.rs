@@ -557,6 +557,23 @@ impl Program {
         sites.any(|site| site != caller.position && calls_at(site)) && !calls_at(caller.position)
     }
 
+    /// The code of two frames, and where the caller stands in its own: `None` inside if
+    /// before its first instruction.
+    pub(super) fn pair(
+        &mut self,
+        memory: &dyn Memory,
+        caller: &RawFrame,
+        callee: &RawFrame,
+    ) -> Option<(Arc<Code>, Option<u32>, Arc<Code>)> {
+        let Position::Instruction(at, 0) = caller.position else {
+            return None;
+        };
+        let code = self.code(memory, caller.code)?;
+        let to = self.code(memory, callee.code)?;
+        let at = code.offset_of(at);
+        Some((code, at, to))
+    }
+
     /// Whether the caller does not call this one by its name where it stands, but does so
     /// elsewhere.
     pub(super) fn names_elsewhere(
@@ -565,14 +582,9 @@ impl Program {
         caller: &RawFrame,
         callee: &RawFrame,
     ) -> bool {
-        let Position::Instruction(at, 0) = caller.position else {
+        let Some((code, here, to)) = self.pair(memory, caller, callee) else {
             return false;
         };
-        let code = self.code(memory, caller.code);
-        let Some((code, to)) = code.zip(self.code(memory, callee.code)) else {
-            return false;
-        };
-        let here = code.offset_of(at);
         !here.is_some_and(|at| code.calls_by_name(at, callee.code, &to))
             && code.calls_to(callee.code, &to).next().is_some()
     }
@@ -584,15 +596,10 @@ impl Program {
         caller: &RawFrame,
         callee: &RawFrame,
     ) -> bool {
-        let Position::Instruction(at, 0) = caller.position else {
+        let Some((code, here, to)) = self.pair(memory, caller, callee) else {
             return false;
         };
-        let code = self.code(memory, caller.code);
-        let Some((code, to)) = code.zip(self.code(memory, callee.code)) else {
-            return false;
-        };
-        code.offset_of(at)
-            .is_some_and(|at| code.names_callee(at) && !code.calls_by_name(at, callee.code, &to))
+        here.is_some_and(|at| code.names_callee(at) && !code.calls_by_name(at, callee.code, &to))
     }
 
     /// Whether the instruction at `offset` calls a function of a name that some
