@@ -1,5 +1,6 @@
 use firefinch_memory::RemoteAddr;
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use super::data_stack::Order;
 use super::{Position, RawFrame};
@@ -26,6 +27,10 @@ pub(super) struct Calls {
     named: HashMap<Call, (u8, u64)>,
     /// Calls that were observed: how often in each order, and since which stack.
     observed: HashMap<Call, (u8, u8, u64)>,
+    /// How far from the loops of places theirs lie that C code began for what they call.
+    depths: HashMap<(RemoteAddr, Position), SmallVec<[Depth; 2]>>,
+    /// From where one code object is known to call another through C code, and how far.
+    entered: HashMap<(RemoteAddr, RemoteAddr), Entered>,
     /// Stacks looked at.
     stacks: u64,
     /// Calls that have become known.
@@ -58,7 +63,20 @@ pub(super) enum Doubt {
     MayBeAnother,
     /// The caller calls it elsewhere, or has called another one there.
     IsAnother,
+    /// C code begins loops there, but elsewhere on the C stack than where this one runs,
+    /// which is where the caller calls it from another place.
+    IsWrong,
 }
+
+/// How far one loop lies from the one below it on the C stack: as much as the C code takes
+/// that leads from one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Depth(pub(super) u64);
+
+type Entered = SmallVec<[(Position, Depth); 2]>;
+
+/// Remembered of one place, and of one call.
+const MAX_DEPTHS: usize = 16;
 
 /// A caller's code object and instruction, and the callee's code object; nulls
 /// for the oldest frame, which nobody calls.
@@ -94,11 +112,16 @@ impl Calls {
         self.known.contains(&call(Some(caller), callee))
     }
 
-    fn add(&mut self, caller: Option<&RawFrame>, callee: &RawFrame) {
+    fn add(&mut self, caller: Option<&RawFrame>, callee: &RawFrame, depth: Option<Depth>) {
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
             self.places.clear();
             self.sites.clear();
+            self.depths.clear();
+            self.entered.clear();
+        }
+        if let Some((caller, depth)) = caller.zip(depth) {
+            self.enter(caller, callee, depth);
         }
         if !self.known.insert(call(caller, callee)) {
             return;
@@ -111,9 +134,49 @@ impl Calls {
         }
     }
 
+    /// C code that the caller calls has begun a loop for the callee, so far from its own.
+    fn enter(&mut self, caller: &RawFrame, callee: &RawFrame, depth: Depth) {
+        let depths = self.depths.entry((caller.code, caller.position));
+        let depths = depths.or_default();
+        if depths.len() < MAX_DEPTHS && !depths.contains(&depth) {
+            depths.push(depth);
+        }
+        let entered = self.entered.entry((caller.code, callee.code)).or_default();
+        let here = (caller.position, depth);
+        if entered.len() < MAX_DEPTHS && !entered.contains(&here) {
+            entered.push(here);
+        }
+    }
+
+    /// Whether the caller has called this one so far through C code from another place than
+    /// that where it stands; `leads` tells whether it may come from here to there.
+    pub(super) fn is_of_another(
+        &self,
+        caller: &RawFrame,
+        callee: &RawFrame,
+        depth: Depth,
+        mut leads: impl FnMut(Position) -> bool,
+    ) -> Doubt {
+        let entered = self.entered.get(&(caller.code, callee.code));
+        let entered = entered.into_iter().flatten();
+        let mut elsewhere = entered
+            .filter(|(position, of)| *of == depth && *position != caller.position)
+            .map(|(position, _)| *position)
+            .peekable();
+        if elsewhere.peek().is_none() {
+            return Doubt::None;
+        }
+        match self.depths.get(&(caller.code, caller.position)) {
+            Some(here) if here.contains(&depth) => Doubt::None,
+            Some(_) => Doubt::IsWrong,
+            None if elsewhere.any(&mut leads) => Doubt::IsAnother,
+            None => Doubt::None,
+        }
+    }
+
     /// The bytecode shows that this is a call.
     pub(super) fn read(&mut self, caller: &RawFrame, callee: &RawFrame) {
-        self.add(Some(caller), callee);
+        self.add(Some(caller), callee, None);
     }
 
     /// From where the code of one frame is known to call that of the other.
@@ -140,23 +203,41 @@ impl Calls {
 
     /// The caller itself names this callee, but the bytecode there may be that of a call of
     /// another.
-    pub(super) fn told(&mut self, caller: &RawFrame, callee: &RawFrame, doubt: Doubt) {
+    pub(super) fn told(
+        &mut self,
+        caller: &RawFrame,
+        callee: &RawFrame,
+        depth: Option<Depth>,
+        doubt: Doubt,
+    ) {
         let place = (caller.code, caller.position);
+        let is_new = doubt == Doubt::None && !self.places.contains(&place);
+        if self.is_enough(caller, callee, doubt) || is_new {
+            self.add(Some(caller), callee, depth);
+        }
+    }
+
+    /// Counts a call that may be doubted: whether it was seen often enough now.
+    fn is_enough(&mut self, caller: &RawFrame, callee: &RawFrame, doubt: Doubt) -> bool {
         let enough = match doubt {
+            Doubt::IsWrong => return false,
             Doubt::IsAnother => NAMED_ANYWAY,
             Doubt::MayBeAnother | Doubt::None => NAMED,
         };
-        let is_new = doubt == Doubt::None && !self.places.contains(&place);
-        if self.count(caller, callee) >= enough || is_new {
-            self.add(Some(caller), callee);
-        }
+        self.count(caller, callee) >= enough
     }
 
     /// Both were alive in one copy, where the caller may call anything: learnt
     /// when it was seen again and again.
-    pub(super) fn met_alive(&mut self, caller: &RawFrame, callee: &RawFrame) {
-        if self.count(caller, callee) >= NAMED {
-            self.add(Some(caller), callee);
+    pub(super) fn met_alive(
+        &mut self,
+        caller: &RawFrame,
+        callee: &RawFrame,
+        depth: Option<Depth>,
+        doubt: Doubt,
+    ) {
+        if self.is_enough(caller, callee, doubt) {
+            self.add(Some(caller), callee, depth);
         }
     }
 
@@ -194,7 +275,7 @@ impl Calls {
         };
         *times = times.saturating_add(1);
         if seen.0.min(seen.1) >= OBSERVED {
-            self.add(Some(caller), callee);
+            self.add(Some(caller), callee, None);
         }
     }
 
@@ -202,12 +283,12 @@ impl Calls {
     /// to call anything else, and whose frame stands there in `two`, the next
     /// copy, as well. That is how a call looks that is made for the first
     /// time and is over within a microsecond; it is believed, not learnt, unless it
-    /// `needs_proof`, given from where that caller is known to call that callee.
+    /// `needs_proof`.
     pub(super) fn may_be_new(
         &self,
         one: &[RawFrame],
         two: &[RawFrame],
-        mut needs_proof: impl FnMut(&RawFrame, &RawFrame, &[Position]) -> bool,
+        mut needs_proof: impl FnMut(&Self, &RawFrame, &RawFrame) -> bool,
     ) -> bool {
         let stands = |caller: &RawFrame, height: usize| {
             let again = two.len().checked_sub(height).and_then(|at| two.get(at));
@@ -216,7 +297,7 @@ impl Calls {
         calls(one).enumerate().all(|(index, (caller, callee))| {
             self.known.contains(&call(caller, callee))
                 || caller.is_some_and(|caller| {
-                    !needs_proof(caller, callee, self.sites(caller, callee))
+                    !needs_proof(self, caller, callee)
                         && !self.places.contains(&(caller.code, caller.position))
                         && stands(caller, one.len() - index - 1)
                 })
@@ -224,13 +305,14 @@ impl Calls {
     }
 
     /// Learns the calls that stand in both of two copies, at the same place of
-    /// the stack, except those that need a better proof, given from where that caller is
-    /// known to call that callee.
+    /// the stack, except those that need a better proof; `depth` tells how far through C
+    /// code one was called.
     pub(super) fn learn(
         &mut self,
         one: &[RawFrame],
         two: &[RawFrame],
-        mut needs_proof: impl FnMut(&RawFrame, &RawFrame, &[Position]) -> bool,
+        depth: impl Fn(&RawFrame) -> Option<Depth>,
+        mut needs_proof: impl FnMut(&Self, &RawFrame, &RawFrame) -> bool,
     ) {
         // Aligned at the oldest frame: the newest come and go.
         let same = |a: &RawFrame, b: &RawFrame| a.addr == b.addr && a.code == b.code;
@@ -240,11 +322,10 @@ impl Calls {
             if !same(a, b) {
                 break;
             }
-            let is_learnt = caller.is_none_or(|caller| {
-                self.know_call(caller, a) || !needs_proof(caller, a, self.sites(caller, a))
-            });
+            let is_learnt = caller
+                .is_none_or(|caller| self.know_call(caller, a) || !needs_proof(self, caller, a));
             if is_learnt {
-                self.add(caller, a);
+                self.add(caller, a, depth(a));
             }
             if a.position != b.position {
                 break;
@@ -274,11 +355,11 @@ mod tests {
         let quiet = [frame(3, 30, 7), frame(2, 20, 5), frame(1, 10, 1)];
         let moved = [frame(3, 30, 9), frame(2, 20, 6), frame(1, 10, 1)];
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &moved, |_, _, _| false);
+        calls.learn(&quiet, &moved, |_| None, |_, _, _| false);
         // main → 20 stood still; 20 had moved on before it called 30 again.
         assert!(calls.know(&quiet[1..], 0));
         assert!(!calls.know(&quiet, 0));
-        calls.learn(&quiet, &quiet, |_, _, _| false);
+        calls.learn(&quiet, &quiet, |_| None, |_, _, _| false);
         assert!(calls.know(&quiet, 0));
         // A place that calls 30 cannot be seen calling 40 by a torn copy.
         let other = [frame(3, 40, 2), frame(2, 20, 5), frame(1, 10, 1)];
@@ -306,22 +387,55 @@ mod tests {
         let mut calls = Calls::default();
         let main = frame(1, 10, 1);
         let (one, two) = ([frame(2, 20, 3), main], [frame(2, 30, 3), main]);
-        calls.learn(&one[1..], &one[1..], |_, _, _| false);
+        calls.learn(&one[1..], &one[1..], |_| None, |_, _, _| false);
         assert!(!calls.know(&one, 0));
-        calls.told(&main, &one[0], Doubt::None);
+        calls.told(&main, &one[0], None, Doubt::None);
         assert!(calls.know(&one, 0));
         for _ in 0..2 {
-            calls.told(&main, &two[0], Doubt::None);
+            calls.told(&main, &two[0], None, Doubt::None);
             assert!(!calls.know(&two, 0));
         }
         assert!(calls.know(&two, 2));
         // Too long ago.
         (0..=NAMED_WITHIN).for_each(|_| calls.begin());
-        calls.told(&main, &two[0], Doubt::None);
+        calls.told(&main, &two[0], None, Doubt::None);
         assert!(!calls.know(&two, 0));
-        calls.told(&main, &two[0], Doubt::None);
-        calls.told(&main, &two[0], Doubt::None);
+        calls.told(&main, &two[0], None, Doubt::None);
+        calls.told(&main, &two[0], None, Doubt::None);
         assert!(calls.know(&two, 0));
+    }
+
+    /// C code that two places of a function call takes as much of the C stack each time. A
+    /// place where it takes something else has not called what the other one calls; one that
+    /// is not known to call anything yet needs more proof, if it leads to the other.
+    #[test]
+    fn called_through_c_from_elsewhere() {
+        let mut calls = Calls::default();
+        let (sorted, max) = (frame(1, 10, 141), frame(1, 10, 142));
+        let (rank, size) = (frame(2, 20, 0), frame(2, 30, 0));
+        let (short, long) = (Depth(0x200), Depth(0x340));
+        let learn = |calls: &mut Calls, caller, callee, depth| {
+            let stack = [callee, caller];
+            calls.learn(&stack, &stack, |_| Some(depth), |_, _, _| false);
+        };
+        let doubt = |calls: &Calls, caller, callee, depth, leads: bool| {
+            calls.is_of_another(caller, callee, depth, |_| leads)
+        };
+        assert_eq!(doubt(&calls, &sorted, &rank, long, true), Doubt::None);
+        learn(&mut calls, sorted, rank, long);
+        assert_eq!(doubt(&calls, &max, &rank, long, true), Doubt::IsAnother);
+        assert_eq!(doubt(&calls, &max, &rank, long, false), Doubt::None);
+        assert_eq!(doubt(&calls, &max, &rank, short, true), Doubt::None);
+        learn(&mut calls, max, size, short);
+        assert_eq!(doubt(&calls, &max, &rank, long, false), Doubt::IsWrong);
+        assert_eq!(doubt(&calls, &sorted, &size, short, true), Doubt::IsWrong);
+        // The same C code may call both.
+        assert_eq!(doubt(&calls, &sorted, &size, long, true), Doubt::None);
+        // What is wrong is not believed however often it is seen.
+        for _ in 0..=NAMED_ANYWAY {
+            calls.told(&max, &rank, Some(long), Doubt::IsWrong);
+        }
+        assert!(!calls.know_call(&max, &rank));
     }
 
     /// A caller at a call of another has to tell more often.
@@ -330,16 +444,16 @@ mod tests {
         let mut calls = Calls::default();
         let (main, callee) = (frame(1, 10, 1), frame(2, 20, 3));
         for _ in 1..NAMED_ANYWAY {
-            calls.told(&main, &callee, Doubt::IsAnother);
+            calls.told(&main, &callee, None, Doubt::IsAnother);
             assert!(!calls.know_call(&main, &callee));
         }
-        calls.told(&main, &callee, Doubt::IsAnother);
+        calls.told(&main, &callee, None, Doubt::IsAnother);
         assert!(calls.know_call(&main, &callee));
         // At one of another name it is not believed at once.
         let other = frame(2, 30, 3);
-        calls.told(&main, &other, Doubt::MayBeAnother);
+        calls.told(&main, &other, None, Doubt::MayBeAnother);
         assert!(!calls.know_call(&main, &other));
-        (1..NAMED).for_each(|_| calls.told(&main, &other, Doubt::MayBeAnother));
+        (1..NAMED).for_each(|_| calls.told(&main, &other, None, Doubt::MayBeAnother));
         assert!(calls.know_call(&main, &other));
     }
 }

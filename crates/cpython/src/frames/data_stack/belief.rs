@@ -5,6 +5,7 @@ use firefinch_memory::Memory;
 use super::frame::MAX_HEADER;
 use super::known::Known;
 use super::newest::Fit;
+use super::path::Chain;
 use super::{DataStack, Seen};
 use crate::frames::RawFrame;
 use crate::frames::edges::Doubt;
@@ -22,8 +23,9 @@ impl DataStack {
         known: &mut Known,
         seen: Seen,
         fit: Fit,
-        frames: &[RawFrame],
+        chain: &Chain,
     ) -> bool {
+        let frames = &chain.frames;
         let unchanged = known.unchanged(frames);
         // What is dead may name whom it called in its life.
         if self.calls.know(frames, unchanged) || fit == Fit::Unmarked {
@@ -36,6 +38,10 @@ impl DataStack {
             if Self::crosses(known, caller, callee) {
                 self.prove(memory, known, caller, callee);
                 continue;
+            }
+            let of_another = self.doubt(memory, chain, (caller, callee));
+            if of_another == Doubt::IsAnother {
+                self.prove(memory, known, caller, callee);
             }
             if !self.is_calling(memory, caller) {
                 continue;
@@ -51,12 +57,13 @@ impl DataStack {
             {
                 let program = &mut self.program;
                 let doubt = match noted {
+                    _ if of_another != Doubt::None => of_another,
                     Noted::Another => Doubt::IsAnother,
                     _ if program.names_elsewhere(memory, caller, callee) => Doubt::IsAnother,
                     _ if program.names_another(memory, caller, callee) => Doubt::MayBeAnother,
                     _ => Doubt::None,
                 };
-                self.calls.told(caller, callee, doubt);
+                self.calls.told(caller, callee, chain.depth(callee), doubt);
             }
         }
         self.calls.know(frames, unchanged)

@@ -64,7 +64,9 @@
 //! ([`Calls`]), or the instruction there has noted this callee (from 3.12 on:
 //! [`Noted`](super::program::Noted)); a call of something that is not named in the bytecode at all (a
 //! class, a function out of a table) when both frames were alive in one copy of
-//! the data stack. Calls that are not known yet are learnt by further looks, but
+//! the data stack. Where C code lies between them, the bytecode says nothing; but from 3.12 on
+//! each loop has a frame on the C stack, and how far that is from the caller's own tells one
+//! call through C from the next ([`Depth`](super::edges::Depth)). Calls that are not known yet are learnt by further looks, but
 //! what is shown then is the first one, if need be when some later stack has shown that they
 //! are made ([`Unproved`]). Where we were held up while we copied,
 //! on a processor that others want too, in milliseconds a program is everywhere

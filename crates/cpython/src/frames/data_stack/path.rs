@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::frame::Decoded;
 use super::trail::{Mark, Passed, Rest};
 use crate::frames::RawFrame;
+use crate::frames::edges::Depth;
 
 /// Frames that lead from one to the next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub(crate) struct Chain {
     alive: u64,
     /// A bit for each of those whose caller executed, and was copied before.
     later: u64,
+    /// Those that C code called, newest first, and how far from its caller's loop theirs
+    /// lies on the C stack.
+    depths: SmallVec<[(RemoteAddr, Depth); 4]>,
 }
 
 impl Chain {
@@ -66,6 +70,14 @@ impl Chain {
     /// Whether the caller of this frame has called it in its own loop.
     pub(super) fn is_inlined(&self, callee: usize) -> bool {
         self.inlined & bit(callee) != 0
+    }
+
+    /// How far the loop that C code began for this frame lies from that of its caller; `None`
+    /// if that is not known.
+    pub(super) fn depth(&self, callee: &RawFrame) -> Option<Depth> {
+        let mut depths = self.depths.iter();
+        let depth = depths.find(|(addr, _)| *addr == callee.addr);
+        depth.map(|(_, depth)| *depth)
     }
 }
 
@@ -165,7 +177,13 @@ impl Path {
             inlined |= if mark.inlined { bit(index) } else { 0 };
             alive |= if mark.alive { bit(index) } else { 0 };
         }
+        let loops = self.passed.iter().zip(self.passed.iter().skip(1));
+        let depths = loops.map(|(inner, outer)| {
+            let depth = outer.addr.get().wrapping_sub(inner.addr.get());
+            (inner.callee, Depth(depth))
+        });
         Chain {
+            depths: depths.collect(),
             inlined,
             alive,
             frames: self.frames,

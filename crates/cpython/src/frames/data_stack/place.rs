@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use super::DataStack;
 use super::known::Known;
 use super::path::Chain;
-use crate::frames::program::Noted;
+use crate::frames::edges::{Calls, Depth, Doubt};
+use crate::frames::program::{Noted, Program};
 use crate::frames::{Position, RawFrame};
 
 /// Whether the callers of a stack stand where they called from.
@@ -36,7 +37,34 @@ pub(super) enum Whereabouts {
 /// more lie on are there for longer than that.
 const JUST_CALLED: usize = 2;
 
+/// Whether the caller of a frame, at a call through C code that is not known, has called it
+/// just like that from elsewhere. A caller is copied before what lies above it, so it may
+/// have gone on to there in between.
+pub(super) fn doubt(
+    calls: &Calls,
+    program: &mut Program,
+    memory: &dyn Memory,
+    depth: Option<Depth>,
+    (caller, callee): (&RawFrame, &RawFrame),
+) -> Doubt {
+    let leads = |place| program.leads(memory, caller, place);
+    depth.map_or(Doubt::None, |depth| {
+        calls.is_of_another(caller, callee, depth, leads)
+    })
+}
+
 impl DataStack {
+    /// The same, of two frames that follow each other in `chain`.
+    pub(super) fn doubt(
+        &mut self,
+        memory: &dyn Memory,
+        chain: &Chain,
+        pair: (&RawFrame, &RawFrame),
+    ) -> Doubt {
+        let depth = chain.depth(pair.1);
+        doubt(&self.calls, &mut self.program, memory, depth, pair)
+    }
+
     /// Whether every call of a stack is known, and so its caller's place.
     pub(super) fn knows_all(&self, known: &Known, frames: &[RawFrame]) -> bool {
         self.calls.know(frames, known.unchanged(frames))
@@ -71,6 +99,7 @@ impl DataStack {
             }
             // One that stands where it pushes no frame has gone on as well.
             let moved = chain.has_moved(index)
+                || self.doubt(memory, chain, (caller, &callee)) == Doubt::IsWrong
                 || (chain.is_inlined(index)
                     && (self.cannot_push(memory, known, caller, &callee)
                         || self.notes_elsewhere(memory, caller, &callee)));

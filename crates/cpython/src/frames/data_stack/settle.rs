@@ -7,9 +7,10 @@ use super::loops::Loops;
 use super::newest::Fit;
 use super::pace::Speed;
 use super::path::Chain;
-use super::place::Placed;
+use super::place::{Placed, doubt};
 use super::{DataStack, Seen};
-use crate::frames::{Copied, Position, RawFrame, RawStack, StackError, Unproved};
+use crate::frames::edges::{Calls, Doubt};
+use crate::frames::{Copied, RawFrame, RawStack, StackError, Unproved};
 
 /// Looks taken to learn the calls of a stack.
 const LOOKS: usize = 16;
@@ -192,7 +193,7 @@ impl DataStack {
         (fit, chain): (Fit, Chain),
         mut stack: RawStack,
     ) -> Result<RawStack, StackError> {
-        if chain.stands() && self.believes(memory, known, seen, fit, &chain.frames) {
+        if chain.stands() && self.believes(memory, known, seen, fit, &chain) {
             return Ok(stack);
         }
         let was_alive = chain.stands() && fit != Fit::Unmarked;
@@ -222,24 +223,29 @@ impl DataStack {
             if let Some((was, before)) = before
                 && ((was != Fit::Unmarked && fit != Fit::Unmarked) || standing >= STILL)
             {
-                let needs_proof = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
+                let needs_proof = |calls: &Calls, a: &RawFrame, b: &RawFrame| {
                     standing < STANDING
-                        && (Self::crosses(known, a, b) || program.contradicts(memory, a, b, sites))
+                        && (Self::crosses(known, a, b)
+                            || program.contradicts(memory, a, b, calls.sites(a, b))
+                            || doubt(calls, program, memory, chain.depth(b), (a, b)) != Doubt::None)
                 };
-                self.calls.learn(&before.frames, &chain.frames, needs_proof);
+                let depth = |callee: &RawFrame| before.depth(callee);
+                let (one, two) = (&before.frames, &chain.frames);
+                self.calls.learn(one, two, depth, needs_proof);
             }
             // A function may have another name than it is called by, but what is shown at
             // once may not.
-            let needs_proof = |a: &RawFrame, b: &RawFrame, sites: &[Position]| {
+            let needs_proof = |calls: &Calls, a: &RawFrame, b: &RawFrame| {
                 Self::crosses(known, a, b)
                     || program.names_another(memory, a, b)
-                    || program.contradicts(memory, a, b, sites)
+                    || program.contradicts(memory, a, b, calls.sites(a, b))
+                    || doubt(calls, program, memory, first.depth(b), (a, b)) != Doubt::None
             };
             let (one, two) = (&stack.frames, &chain.frames);
             if is_likely && self.calls.may_be_new(one, two, needs_proof) {
                 return Ok(stack);
             }
-            self.believes(memory, known, seen, fit, &chain.frames);
+            self.believes(memory, known, seen, fit, &chain);
             if self.place_all(memory, known, &first, &mut stack.frames) == Placed::All {
                 return Ok(stack);
             }
@@ -250,10 +256,13 @@ impl DataStack {
             let mut shows = true;
             for (callee, caller) in first.frames.iter().zip(first.frames.iter().skip(1)) {
                 if !self.calls.know_call(caller, callee) {
-                    self.calls.met_alive(caller, callee);
+                    let doubt = self.doubt(memory, &first, (caller, callee));
+                    let depth = first.depth(callee);
+                    self.calls.met_alive(caller, callee, depth, doubt);
                     // What has another name there waits for that.
                     shows &= self.calls.know_call(caller, callee)
-                        || !self.program.names_another(memory, caller, callee);
+                        || doubt == Doubt::None
+                            && !self.program.names_another(memory, caller, callee);
                 }
             }
             if shows {

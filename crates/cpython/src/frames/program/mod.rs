@@ -388,6 +388,20 @@ impl Program {
         })
     }
 
+    /// Whether a frame may come from where it stands to `place`.
+    pub(super) fn leads(&mut self, memory: &dyn Memory, frame: &RawFrame, place: Position) -> bool {
+        let (Position::Instruction(at, 0), Position::Instruction(place, 0)) =
+            (frame.position, place)
+        else {
+            return false;
+        };
+        let code = self.code(memory, frame.code);
+        code.is_some_and(|code| {
+            let places = code.offset_of(at).zip(code.offset_of(place));
+            places.is_some_and(|(at, place)| code.leads(at, place))
+        })
+    }
+
     /// The code object at `addr`; `None` if there is none to understand. That it is still
     /// the same is believed for a moment ([`TRUSTED`]): of a stack that has to be proved each
     /// is asked about many times.
