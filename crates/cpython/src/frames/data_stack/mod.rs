@@ -136,6 +136,8 @@ pub(super) struct DataStack {
     proofs_left: usize,
     /// What the last reading has found, if some calls of it are not known.
     unproved: Option<Unproved>,
+    /// The first stack of this sample one of whose callers has gone on from nobody knows where.
+    unplaced: Option<Unproved>,
     plan: Vec<(RemoteAddr, usize)>,
     /// Of the stack that was followed last.
     loops: Loops,
@@ -236,6 +238,7 @@ impl DataStack {
             proof: Look::default(),
             proofs_left: 0,
             unproved: None,
+            unplaced: None,
             plan: Vec::new(),
             loops: Loops::new(layout),
             c_frames: CFrames::new(layout),
@@ -323,6 +326,7 @@ impl DataStack {
     ) -> Result<RawStack, StackError> {
         self.calls.begin();
         self.proofs_left = proof::BUDGET;
+        self.unplaced = None;
         let mut failure = StackError::Torn;
         for _ in 0..MOMENTS {
             let seen = self.look(memory, thread, known)?;
@@ -342,6 +346,10 @@ impl DataStack {
                 }
                 Err(error) => failure = error,
             }
+        }
+        if self.unplaced.is_some() {
+            self.unproved = self.unplaced.take();
+            return Err(StackError::Unproved);
         }
         Err(failure)
     }

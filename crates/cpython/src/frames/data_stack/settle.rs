@@ -102,7 +102,14 @@ impl DataStack {
         let found = match self.place_all(memory, known, &chain, &mut stack.frames) {
             Placed::All => Ok(stack),
             Placed::StandingOnly => self.settle(memory, thread, known, seen, (fit, chain), stack),
-            Placed::NotAll => return Err(StackError::Torn),
+            Placed::NotAll => {
+                // The next moment may be the same if the thread has no processor.
+                if self.unplaced.is_none() {
+                    stack.frames.clone_from(&chain.frames);
+                    self.unplaced = Some(self.unproved(thread, stack, chain));
+                }
+                return Err(StackError::Torn);
+            }
         };
         let shown = match &found {
             Ok(stack) => Some(stack),
@@ -269,14 +276,19 @@ impl DataStack {
                 return Ok(stack);
             }
         }
-        self.unproved = Some(Unproved {
+        self.unproved = Some(self.unproved(thread, stack, first));
+        Err(StackError::Unproved)
+    }
+
+    /// A stack that waits until its calls are known.
+    fn unproved(&self, thread: RemoteAddr, stack: RawStack, copied: Chain) -> Unproved {
+        Unproved {
             thread,
             stack,
-            copied: Copied::DataStack(first),
+            copied: Copied::DataStack(copied),
             sure: Vec::new(),
             lessons: self.calls.lessons(),
             asked: 0,
-        });
-        Err(StackError::Unproved)
+        }
     }
 }
