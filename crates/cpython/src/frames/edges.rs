@@ -174,9 +174,9 @@ impl Calls {
         }
     }
 
-    /// The bytecode shows that this is a call.
-    pub(super) fn read(&mut self, caller: &RawFrame, callee: &RawFrame) {
-        self.add(Some(caller), callee, None);
+    /// The bytecode shows that this is a call; `depth` tells how far through C code.
+    pub(super) fn read(&mut self, caller: &RawFrame, callee: &RawFrame, depth: Option<Depth>) {
+        self.add(Some(caller), callee, depth);
     }
 
     /// From where the code of one frame is known to call that of the other.

@@ -48,7 +48,7 @@ impl DataStack {
             }
             let noted = self.program.notes(memory, caller, callee);
             if noted == Noted::Callee {
-                self.calls.read(caller, callee);
+                self.calls.read(caller, callee, chain.depth(callee));
             } else if self.names(caller, callee).unwrap_or(false)
                 && !self.notes_elsewhere(memory, caller, callee)
                 && ((self.still_stands(memory, caller) && known.pace.is_prompt(seen.at))

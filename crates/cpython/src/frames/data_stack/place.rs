@@ -65,6 +65,17 @@ impl DataStack {
         doubt(&self.calls, &mut self.program, memory, depth, pair)
     }
 
+    /// Whether some caller, at a call that is not known, has called this one just like that
+    /// from elsewhere, to where it may come from there.
+    pub(super) fn is_of_another(&mut self, memory: &dyn Memory, chain: &Chain) -> bool {
+        let pairs = chain.frames.iter().zip(chain.frames.iter().skip(1));
+        let mut pairs = pairs.map(|(callee, caller)| (caller, callee));
+        pairs.any(|(caller, callee)| {
+            !self.calls.know_call(caller, callee)
+                && self.doubt(memory, chain, (caller, callee)) == Doubt::IsAnother
+        })
+    }
+
     /// Whether every call of a stack is known, and so its caller's place.
     pub(super) fn knows_all(&self, known: &Known, frames: &[RawFrame]) -> bool {
         self.calls.know(frames, known.unchanged(frames))
@@ -109,7 +120,7 @@ impl DataStack {
                 true if chain.is_alive(index) && is_before() => Whereabouts::Before,
                 true => Whereabouts::Behind,
             };
-            match self.place(memory, caller, &callee, caller_is) {
+            match self.place(memory, caller, &callee, chain.depth(&callee), caller_is) {
                 Some(position) => caller.position = position,
                 None if moved => return Placed::NotAll,
                 None => placed = Placed::StandingOnly,
@@ -139,12 +150,13 @@ impl DataStack {
     }
 
     /// From where `caller` has called `callee`, by what its bytecode says and
-    /// what is known already.
+    /// what is known already; `depth` tells how far through C code.
     pub(super) fn place(
         &mut self,
         memory: &dyn Memory,
         caller: &RawFrame,
         callee: &RawFrame,
+        depth: Option<Depth>,
         caller_is: Whereabouts,
     ) -> Option<Position> {
         let moved = caller_is != Whereabouts::Standing;
@@ -155,14 +167,14 @@ impl DataStack {
         let to = self.program.code(memory, callee.code)?;
         let offset = code.offset_of(now)?;
         if !moved && self.program.notes(memory, caller, callee) == Noted::Callee {
-            self.calls.read(caller, callee);
+            self.calls.read(caller, callee, depth);
             return Some(caller.position);
         }
         let is_only = self.calls.has_seen_many() && self.program.is_only(&to);
         // Both were alive in one copy; where other functions have that name too, one
         // of them may be left from a moment before.
         if !moved && is_only && code.calls_by_name(offset, callee.code, &to) {
-            self.calls.read(caller, callee);
+            self.calls.read(caller, callee, depth);
             return Some(caller.position);
         }
         if !moved && !code.is_quiet(offset) && !self.program.calls_python(&code, offset) {
@@ -204,7 +216,7 @@ impl DataStack {
                 position,
                 ..*caller
             };
-            self.calls.read(&caller, callee);
+            self.calls.read(&caller, callee, depth);
         }
         Some(position)
     }

@@ -204,8 +204,8 @@ impl DataStack {
             return Ok(stack);
         }
         let was_alive = chain.stands() && fit != Fit::Unmarked;
-        let is_likely = !self.names_elsewhere(memory, &chain, &stack.frames)
-            && (was_alive || !self.may_be_left(memory, &stack.frames));
+        let is_elsewhere = self.names_elsewhere(memory, &chain, &stack.frames);
+        let is_likely = !is_elsewhere && (was_alive || !self.may_be_left(memory, &stack.frames));
         let first = chain.clone();
         // What the look before showed, to learn calls from.
         let is_quick = seen.speed == Speed::Prompt;
@@ -275,6 +275,10 @@ impl DataStack {
             if shows {
                 return Ok(stack);
             }
+        }
+        // Rather the caller was entered since, below what is left of a call by another one.
+        if !seen.late && (is_elsewhere || self.is_of_another(memory, &first)) {
+            self.defer(memory, known, seen)?;
         }
         self.unproved = Some(self.unproved(thread, stack, first));
         Err(StackError::Unproved)
