@@ -436,6 +436,12 @@ mod tests {
             calls.told(&max, &rank, Some(long), Doubt::IsWrong);
         }
         assert!(!calls.know_call(&max, &rank));
+        // As well where the bytecode has shown it.
+        let (map, name) = (frame(1, 10, 143), frame(2, 40, 0));
+        calls.read(&map, &name, Some(long));
+        assert_eq!(doubt(&calls, &max, &name, long, true), Doubt::IsWrong);
+        let new = frame(1, 10, 144);
+        assert_eq!(doubt(&calls, &new, &name, long, true), Doubt::IsAnother);
     }
 
     /// A caller at a call of another has to tell more often.
