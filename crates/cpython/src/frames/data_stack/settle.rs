@@ -90,6 +90,7 @@ impl DataStack {
                         stack
                     });
                 }
+                self.keep_unplaced(thread, stack, chain);
             }
             Err(StackError::TooDeep) => return Err(StackError::TooDeep),
             Err(_) => {}
@@ -103,11 +104,7 @@ impl DataStack {
             Placed::All => Ok(stack),
             Placed::StandingOnly => self.settle(memory, thread, known, seen, (fit, chain), stack),
             Placed::NotAll => {
-                // The next moment may be the same if the thread has no processor.
-                if self.unplaced.is_none() {
-                    stack.frames.clone_from(&chain.frames);
-                    self.unplaced = Some(self.unproved(thread, stack, chain));
-                }
+                self.keep_unplaced(thread, stack, chain);
                 return Err(StackError::Torn);
             }
         };
@@ -282,6 +279,15 @@ impl DataStack {
         }
         self.unproved = Some(self.unproved(thread, stack, first));
         Err(StackError::Unproved)
+    }
+
+    /// Keeps a stack one of whose callers has gone on from nobody knows where: the next moment
+    /// may be the same, if the thread has no processor.
+    fn keep_unplaced(&mut self, thread: RemoteAddr, mut stack: RawStack, copied: Chain) {
+        if self.unplaced.is_none() {
+            stack.frames.clone_from(&copied.frames);
+            self.unplaced = Some(self.unproved(thread, stack, copied));
+        }
     }
 
     /// A stack that waits until its calls are known.
