@@ -50,10 +50,10 @@ impl Cells {
         Some((RemoteAddr::new(first), len.checked_add(CELL)?))
     }
 
-    /// The same, to be copied before it is asked which loop is the newest: where loops
-    /// begin and end, one may have ended before its place is copied.
-    pub(super) fn plan_before(&self) -> Option<(RemoteAddr, usize)> {
-        self.plan().filter(|(_, len)| *len > CELL)
+    /// Whether they are copied once more after it was asked which loop is the newest: where
+    /// loops begin and end, that one may have begun since, or have ended before.
+    pub(super) fn are_several(&self) -> bool {
+        self.plan().is_some_and(|(_, len)| len > CELL)
     }
 
     /// The newest loop had its own here.
@@ -86,10 +86,10 @@ mod tests {
             cells.meet(at(cell));
         }
         assert_eq!(cells.plan(), Some((at(0x6f00), 0x508)));
-        assert_eq!(cells.plan_before(), cells.plan());
+        assert!(cells.are_several());
         cells.meet(at(0x9000));
         assert_eq!(cells.plan(), Some((at(0x9000), 8)));
-        assert_eq!(cells.plan_before(), None);
+        assert!(!cells.are_several());
         (0..LATELY).for_each(|_| cells.meet(at(0x9100)));
         assert_eq!(cells.plan(), Some((at(0x9000), 0x108)));
         (0..LATELY).for_each(|_| cells.meet(at(0x9100)));

@@ -432,7 +432,8 @@ impl DataStack {
         thread: RemoteAddr,
         known: &mut Known,
     ) -> Result<Seen, StackError> {
-        let (start, span) = self.entry.stack.at(thread);
+        let newest = self.entry.newest.at(thread);
+        let stack = self.entry.stack.at(thread);
         let (owner_at, owner_span) = self.entry.owner.at(thread);
         // Once read it stays what it was: the first answer is the unbiased one.
         let mut current = None;
@@ -443,11 +444,14 @@ impl DataStack {
         loop {
             turn += 1;
             self.plan.clear();
-            self.plan.extend(known.cells.plan_before());
-            let before = self.plan.len();
             // The current frame first, and the newest frames right behind it.
-            self.plan.push((start, span));
-            self.plan.extend(known.cells.plan());
+            let cells = known.cells.plan();
+            let twice = cells.filter(|_| known.cells.are_several());
+            self.plan.extend(cells);
+            self.plan.push(newest);
+            self.plan.extend(twice);
+            self.plan.push(stack);
+            let before = twice.iter().len();
             if let Some(skip) = known.newest_at() {
                 self.look.begin(self.plan.len(), skip);
             }
@@ -473,12 +477,15 @@ impl DataStack {
             if filled < self.plan.len() {
                 known.forget();
             }
-            if self.look.slice(start, span).is_none() {
-                // What was planned before it has gone; or says why.
-                self.look.add(memory, start, span)?;
+            for (start, span) in [newest, stack] {
+                if self.look.slice(start, span).is_none() {
+                    // What was planned before it has gone; or says why.
+                    self.look.add(memory, start, span)?;
+                }
             }
-            let bytes = self.look.slice(start, span);
-            let entry = bytes.and_then(|bytes| self.entry.decode(bytes));
+            let bytes = |(start, span)| self.look.slice(start, span);
+            let entry = bytes(newest).zip(bytes(stack));
+            let entry = entry.and_then(|(newest, stack)| self.entry.decode(newest, stack));
             let entry = entry.ok_or(StackError::Garbage(thread))?;
             let again = turn < PLANS;
             if current.is_none() {
