@@ -123,7 +123,7 @@ impl Linked {
         self.habits.begin();
         let mut proofs = PROOFS;
         // The caches are cold at first, and a cold look takes several times as long.
-        let _ = self.chain.look(memory, thread);
+        self.chain.warm(memory, thread);
         // The first chain that cannot be told yet, for which all later looks are, and what
         // was executing then.
         let mut first: Option<(Vec<Seen>, Vec<Seen>)> = None;

@@ -5,8 +5,9 @@ mod executing;
 mod fields;
 mod observed;
 
-use firefinch_memory::{Bytes, Memory, RemoteAddr};
+use firefinch_memory::{Bytes, Memory, Range, RemoteAddr};
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use self::copies::Copies;
 use self::fields::Fields;
@@ -72,6 +73,9 @@ const MAX_RECENT: usize = 96;
 const WIDE: u32 = 256;
 /// Threads remembered before starting anew.
 const MAX_THREADS: usize = 1 << 12;
+/// Pages that are found before a look.
+const MAX_PAGES: usize = 8;
+const PAGE: u64 = 4096;
 /// Functions that call each other in turn are rarely more than these.
 const MAX_CYCLE: usize = 16;
 
@@ -90,6 +94,29 @@ impl Chain {
             root: None,
             proof: Vec::new(),
         })
+    }
+
+    /// Has the kernel find the pages of `thread` and of its recent frames, so that the next
+    /// look is quick. It reads something else in them: the thread waits with its next store
+    /// to what has just been copied, and the look would show the moment before that.
+    pub(super) fn warm(&self, memory: &dyn Memory, thread: RemoteAddr) {
+        let head = thread.offset(self.thread_frame as u64);
+        let recent = self.recent.get(&thread);
+        let frames = recent.and_then(|recent| recent.frames.get(..recent.last));
+        let mut pages: SmallVec<[u64; MAX_PAGES]> = SmallVec::new();
+        for addr in [&head].into_iter().chain(frames.unwrap_or_default()) {
+            let page = addr.get() & !(PAGE - 1);
+            if pages.len() < MAX_PAGES && !pages.contains(&page) {
+                pages.push(page);
+            }
+        }
+        let mut words = [[0; 8]; MAX_PAGES];
+        let ranges = pages.iter().zip(&mut words).map(|(page, word)| Range {
+            addr: RemoteAddr::new(*page),
+            buf: word,
+        });
+        let mut ranges: SmallVec<[Range<'_>; MAX_PAGES]> = ranges.collect();
+        memory.read_scattered(&mut ranges);
     }
 
     /// The chain of `thread`, newest frame first: the newest as the thread
