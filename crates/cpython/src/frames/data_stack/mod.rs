@@ -23,7 +23,7 @@
 //! can be helped ([`settle`]):
 //!
 //! - *How deep the thread was*, `current_frame` says, being what the interpreter
-//!   itself goes by, and it is copied first. Its address alone is an unbiased
+//!   itself goes by, and it is copied first and alone. Its address is an unbiased
 //!   sample of the depth: nothing has been touched before it. (Lines of memory
 //!   that the copying has just taken from the target's processor hold up its
 //!   next store to them, and thereby everything it stores afterwards, so what is
@@ -44,14 +44,15 @@
 //!   was seen when it was met running ([`resumers`]).
 //! - *Who has called from C* what runs in a loop that has ended, to which nothing
 //!   leads any more, lies directly below it ([`lost`]).
-//! - *Where something else has taken that memory meanwhile*, that stack is gone, and from
-//!   3.13 on the look waits for the next one that ends in the same frame ([`Deferred`](deferred::Deferred)).
+//! - *Where something else has taken that memory meanwhile*, that stack is gone, and the look
+//!   waits for the next one that ends in the same frame ([`Deferred`](deferred::Deferred)); to
+//!   3.12 only of a thread all of whose frames one loop runs.
 //!   To show what has come instead, of a program whose 30 frames are others after
 //!   microseconds, gave the function that calls them 20 to 25 % of the time, for 10.
 //!   What stands there for longer has more of what waits; but how deep the thread was is as
 //!   it was seen.
-//! - *Where no stack has been seen to end there yet*, and to 3.12, the newest frame in the copied data
-//!   stack is shown ([`newest`]), some 0.5 µs later. That befalls only threads that return,
+//! - *Where no stack has been seen to end there yet*, and where there are more loops to 3.12,
+//!   the newest frame in the copied data stack is shown ([`newest`]), some 0.5 µs later. That befalls only threads that return,
 //!   so for each such frame another thread that enters a frame there meanwhile is shown late
 //!   as well ([`Debts`](debts::Debts)).
 //!
@@ -163,6 +164,8 @@ struct Seen {
     current: RemoteAddr,
     /// It was read after everything else, not before.
     late: bool,
+    /// It was read before everything else, and at once.
+    prompt: bool,
     /// Where that was read, if not in the thread state.
     through: Option<RemoteAddr>,
     /// The newest chunk, and where its newest frame ended.
@@ -176,10 +179,10 @@ struct Seen {
 }
 
 impl Seen {
-    /// The newest frame, whose code that is. In 3.11 and 3.12 nobody knows: the current one
-    /// was asked for a moment later.
+    /// The newest frame, whose code that is. Where loops come and go, to 3.12, nobody knows:
+    /// the current one was asked for a moment later.
     fn leaf(&self, code: RemoteAddr) -> Option<Leaf> {
-        self.through.is_none().then_some(Leaf {
+        self.prompt.then_some(Leaf {
             addr: self.current,
             end: self.top,
             code,
@@ -438,6 +441,7 @@ impl DataStack {
         // Once read it stays what it was: the first answer is the unbiased one.
         let mut current = None;
         let mut late = false;
+        let mut prompt = false;
         let mut turn = 0;
         let now = Instant::now();
         let fresh = |at: Instant| is_fresh(at, now);
@@ -491,6 +495,7 @@ impl DataStack {
             if current.is_none() {
                 let through = self.entry.through(&entry);
                 late = through.is_some_and(|at| self.look.slice(at, CELL).is_none());
+                prompt = through.is_none() || (!late && twice.is_none());
                 current = self.current(memory, known, &entry);
             }
             let owner_before = known.owner;
@@ -534,6 +539,7 @@ impl DataStack {
                 thread,
                 current: current.ok_or(StackError::Torn)?,
                 late,
+                prompt,
                 through: self.entry.through(&entry),
                 chunk: entry.chunk,
                 top: entry.top,
